@@ -1,0 +1,132 @@
+package page
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/dialog"
+	"fyne.io/fyne/v2/widget"
+)
+
+// Services is what the shell offers to its pages. Its fields are set before the first page is built and do not change.
+type Services struct {
+	App    fyne.App
+	Window fyne.Window
+
+	// Navigate opens a page; a target that is not nil is given to its Open. The shell sets it.
+	Navigate func(to ID, target any)
+	// InspectorChanged tells the shell to ask the page for its Inspector again. The shell sets it.
+	InspectorChanged func()
+	// Restyle tells the shell that language, theme or scale have changed. The shell sets it.
+	Restyle func()
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	tasksMu sync.Mutex
+	tasks   []*Task
+
+	toasts *toaster
+	undo   []undoable
+}
+
+// New returns services for a window. Close releases them.
+func New(ctx context.Context, a fyne.App, w fyne.Window) *Services {
+	s := &Services{
+		App:              a,
+		Window:           w,
+		Navigate:         func(ID, any) {},
+		InspectorChanged: func() {},
+		Restyle:          func() {},
+	}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.toasts = newToaster(s)
+	return s
+}
+
+// Context ends when the window closes. It may be used on any goroutine.
+func (s *Services) Context() context.Context { return s.ctx }
+
+// Close cancels every task and waits for their work to end, at most for the given time. It is called off the UI thread,
+// or after the UI has ended.
+func (s *Services) Close(patience time.Duration) {
+	s.cancel()
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+	}
+}
+
+// Load does work off the UI thread and hands its result to then on the UI thread, unless the window has closed
+// meanwhile. It is for work of under a second; longer work is a Task.
+func Load[T any](s *Services, work func(ctx context.Context) (T, error), then func(T, error)) {
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		v, err := work(s.ctx)
+		if s.ctx.Err() != nil {
+			return
+		}
+		fyne.Do(func() { then(v, err) })
+	}()
+}
+
+// Do is Load for work with no result but its error; a nil then shows the error, if there is one.
+func (s *Services) Do(work func(ctx context.Context) error, then func(error)) {
+	Load(s, func(ctx context.Context) (struct{}, error) { return struct{}{}, work(ctx) }, func(_ struct{}, err error) {
+		if then == nil {
+			s.Fail(err)
+			return
+		}
+		then(err)
+	})
+}
+
+// Confirm asks before something that cannot be undone. The dangerous kind shows its button in red.
+func (s *Services) Confirm(title, text, yes, no string, danger bool, then func()) {
+	msg := widget.NewLabel(text)
+	msg.Wrapping = fyne.TextWrapWord
+	d := dialog.NewCustomConfirm(title, yes, no, msg, func(ok bool) {
+		if ok {
+			then()
+		}
+	}, s.Window)
+	if danger {
+		d.SetConfirmImportance(widget.DangerImportance)
+	}
+	d.Resize(fyne.NewSize(440, 0))
+	d.Show()
+}
+
+// Fail shows an error to the user until it is dismissed. A nil error and a cancelled context show nothing.
+func (s *Services) Fail(err error) {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return
+	}
+	s.toasts.add(toastError, Sentence(err), "", nil)
+}
+
+// FailWith is Fail with a button that mends the matter.
+func (s *Services) FailWith(err error, action string, mend func()) {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return
+	}
+	s.toasts.add(toastError, Sentence(err), action, mend)
+}
+
+// Toast shows a short message for a few seconds.
+func (s *Services) Toast(text string) { s.toasts.add(toastInfo, text, "", nil) }
+
+// ToastWith is Toast with a button.
+func (s *Services) ToastWith(text, action string, do func()) {
+	s.toasts.add(toastInfo, text, action, do)
+}
