@@ -1,0 +1,109 @@
+package kit
+
+import (
+	"image"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/driver/desktop"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	uitheme "unnoise/ui/theme"
+)
+
+// TapCard is a card that can be clicked.
+type TapCard struct {
+	widget.BaseWidget
+	surface *Surface
+	tapped  func()
+}
+
+// NewTapCard puts content on a card that calls tapped.
+func NewTapCard(content fyne.CanvasObject, tapped func()) *TapCard {
+	c := &TapCard{tapped: tapped}
+	c.surface = NewSurface(uitheme.ColorNameCard, uitheme.ColorNameCardBorder, 10, Pad(10, 8, 10, 10, content))
+	c.ExtendBaseWidget(c)
+	return c
+}
+
+// CreateRenderer implements fyne.Widget.
+func (c *TapCard) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(c.surface) }
+
+// Tapped implements fyne.Tappable.
+func (c *TapCard) Tapped(*fyne.PointEvent) {
+	if c.tapped != nil {
+		c.tapped()
+	}
+}
+
+// SetSelected marks the card as chosen.
+func (c *TapCard) SetSelected(on bool) {
+	if on {
+		c.surface.SetFill(uitheme.ColorNameActive, theme.ColorNamePrimary)
+	} else {
+		c.surface.SetFill(uitheme.ColorNameCard, uitheme.ColorNameCardBorder)
+	}
+}
+
+// MouseIn implements desktop.Hoverable.
+func (c *TapCard) MouseIn(*desktop.MouseEvent) {
+	if c.surface.border == uitheme.ColorNameCardBorder {
+		c.surface.SetFill(uitheme.ColorNameCard, theme.ColorNamePrimary)
+	}
+}
+
+// MouseMoved implements desktop.Hoverable.
+func (c *TapCard) MouseMoved(*desktop.MouseEvent) {}
+
+// MouseOut implements desktop.Hoverable.
+func (c *TapCard) MouseOut() {
+	if c.surface.fill == uitheme.ColorNameCard {
+		c.surface.SetFill(uitheme.ColorNameCard, uitheme.ColorNameCardBorder)
+	}
+}
+
+// Cursor implements desktop.Cursorable.
+func (c *TapCard) Cursor() desktop.Cursor { return desktop.PointerCursor }
+
+// Picture shows an image that was decoded elsewhere, on a well of the theme, keeping its aspect. Pictures that are shown
+// larger than they are keep crisp pixels.
+type Picture struct {
+	widget.BaseWidget
+	img *canvas.Image
+	box *fyne.Container
+	min fyne.Size
+}
+
+// NewPicture makes an empty picture with a smallest size.
+func NewPicture(w, h float32) *Picture {
+	p := &Picture{img: &canvas.Image{FillMode: canvas.ImageFillContain, ScaleMode: canvas.ImageScaleFastest}, min: fyne.NewSize(w, h)}
+	p.box = container.NewStack(NewSurface(uitheme.ColorNameWell, "", 6, nil), Pad(4, 4, 4, 4, p.img))
+	p.ExtendBaseWidget(p)
+	return p
+}
+
+// Set shows an image; nil empties the picture.
+func (p *Picture) Set(img image.Image) {
+	p.img.Image = img
+	if img != nil {
+		p.img.ScaleMode = canvas.ImageScaleFastest
+		if b := img.Bounds(); float32(b.Dx()) < p.min.Width && float32(b.Dy()) < p.min.Height {
+			p.img.ScaleMode = canvas.ImageScalePixels
+		}
+	}
+	p.img.Refresh()
+}
+
+// Image is what the picture shows, or nil.
+func (p *Picture) Image() image.Image { return p.img.Image }
+
+// MinSize implements fyne.Widget.
+func (p *Picture) MinSize() fyne.Size {
+	p.ExtendBaseWidget(p)
+	return p.min
+}
+
+// CreateRenderer implements fyne.Widget.
+func (p *Picture) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(p.box) }
