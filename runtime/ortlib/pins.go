@@ -25,7 +25,7 @@ type platform struct {
 }
 
 // platforms is keyed by GOOS/GOARCH. Sizes and sums are those of the files in onnxruntime-node 1.27.0;
-// TestPinsMatchThePackage says how they were taken.
+// after `npm pack onnxruntime-node@1.27.0` and `tar xzf`, `sha256sum` and `ls -l` print them.
 var platforms = map[string]platform{
 	"linux/amd64": {
 		npmDir: "linux/x64",
