@@ -9,12 +9,15 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/dialog"
 	"fyne.io/fyne/v2/widget"
+
+	"unnoise/app/studio"
 )
 
 // Services is what the shell offers to its pages. Its fields are set before the first page is built and do not change.
 type Services struct {
 	App    fyne.App
 	Window fyne.Window
+	Studio *studio.Studio
 
 	// Navigate opens a page; a target that is not nil is given to its Open. The shell sets it.
 	Navigate func(to ID, target any)
@@ -31,14 +34,14 @@ type Services struct {
 	tasks   []*Task
 
 	toasts *toaster
-	undo   []undoable
 }
 
-// New returns services for a window. Close releases them.
-func New(ctx context.Context, a fyne.App, w fyne.Window) *Services {
+// New returns services for a window over a studio. Close releases them.
+func New(ctx context.Context, a fyne.App, w fyne.Window, st *studio.Studio) *Services {
 	s := &Services{
 		App:              a,
 		Window:           w,
+		Studio:           st,
 		Navigate:         func(ID, any) {},
 		InspectorChanged: func() {},
 		Restyle:          func() {},
@@ -112,21 +115,21 @@ func (s *Services) Fail(err error) {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return
 	}
-	s.toasts.add(toastError, Sentence(err), "", nil)
+	s.toasts.add(toastError, Sentence(err))
 }
 
 // FailWith is Fail with a button that mends the matter.
-func (s *Services) FailWith(err error, action string, mend func()) {
+func (s *Services) FailWith(err error, label string, mend func()) {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return
 	}
-	s.toasts.add(toastError, Sentence(err), action, mend)
+	s.toasts.add(toastError, Sentence(err), action{label, mend})
 }
 
 // Toast shows a short message for a few seconds.
-func (s *Services) Toast(text string) { s.toasts.add(toastInfo, text, "", nil) }
+func (s *Services) Toast(text string) { s.toasts.add(toastInfo, text) }
 
 // ToastWith is Toast with a button.
-func (s *Services) ToastWith(text, action string, do func()) {
-	s.toasts.add(toastInfo, text, action, do)
+func (s *Services) ToastWith(text, label string, do func()) {
+	s.toasts.add(toastInfo, text, action{label, do})
 }

@@ -6,21 +6,12 @@ import (
 	"time"
 
 	"fyne.io/fyne/v2"
+
+	"unnoise/app/studio"
 )
 
-// Progress is how far a task has come. Total is 0 when it is not known; What names the thing at hand.
-type Progress struct {
-	Done, Total int64
-	What        string
-}
-
-// Fraction is Done of Total in [0,1], or -1 when the total is not known.
-func (p Progress) Fraction() float64 {
-	if p.Total <= 0 {
-		return -1
-	}
-	return min(1, max(0, float64(p.Done)/float64(p.Total)))
-}
+// Progress is how far a task has come; it is the studio's own, so that a service's progress can be passed on as it is.
+type Progress = studio.Progress
 
 // Task is a piece of work off the UI thread with progress and a way to cancel it. The status bar shows it on every page.
 // Its methods may be called on any goroutine.
@@ -44,7 +35,11 @@ func (t *Task) Progress() Progress {
 
 // Remaining estimates the time left, and says false when that cannot be told yet.
 func (t *Task) Remaining() (time.Duration, bool) {
-	f := t.Progress().Fraction()
+	p := t.Progress()
+	if p.ETA > 0 {
+		return p.ETA, true
+	}
+	f := p.Fraction()
 	spent := time.Since(t.Started)
 	if f <= 0 || spent < time.Second {
 		return 0, false

@@ -1,10 +1,7 @@
 package page
 
 import (
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
@@ -63,7 +60,13 @@ func (toastLayout) Layout(objs []fyne.CanvasObject, size fyne.Size) {
 	}
 }
 
-func (t *toaster) add(kind toastKind, text, action string, do func()) {
+// action is a button of a message.
+type action struct {
+	label string
+	do    func()
+}
+
+func (t *toaster) add(kind toastKind, text string, actions ...action) {
 	th := theme.Current()
 	v := t.s.App.Settings().ThemeVariant()
 	bg := canvas.NewRectangle(th.Color(theme.ColorNameOverlayBackground, v))
@@ -83,12 +86,14 @@ func (t *toaster) add(kind toastKind, text, action string, do func()) {
 	}
 	item := &toast{kind: kind}
 	buttons := container.NewHBox()
-	if do != nil {
-		b := widget.NewButton(action, func() {
+	for i, a := range actions {
+		b := widget.NewButton(a.label, func() {
 			t.remove(item)
-			do()
+			a.do()
 		})
-		b.Importance = widget.HighImportance
+		if i == 0 {
+			b.Importance = widget.HighImportance
+		}
 		buttons.Add(b)
 	}
 	dismiss := widget.NewButtonWithIcon("", theme.CancelIcon(), func() { t.remove(item) })
@@ -98,7 +103,11 @@ func (t *toaster) add(kind toastKind, text, action string, do func()) {
 	item.obj = container.NewStack(bg, container.New(layout.NewCustomPaddedLayout(4, 4, 12, 8), row))
 	switch kind {
 	case toastInfo:
-		item.until = time.Now().Add(infoTime)
+		if len(actions) == 0 {
+			item.until = time.Now().Add(infoTime)
+		} else {
+			item.until = time.Now().Add(undoTime)
+		}
 	case toastUndo:
 		item.until = time.Now().Add(undoTime)
 	case toastError:
@@ -156,18 +165,4 @@ func (s *Services) Messages() []string {
 		}
 	}
 	return out
-}
-
-// Sentence turns an error into a sentence to show: a capital first and a full stop last.
-func Sentence(err error) string {
-	text := strings.TrimSpace(err.Error())
-	if text == "" {
-		return ""
-	}
-	r, n := utf8.DecodeRuneInString(text)
-	text = string(unicode.ToUpper(r)) + text[n:]
-	if last, _ := utf8.DecodeLastRuneInString(text); !strings.ContainsRune(".!?…。！？", last) {
-		text += "."
-	}
-	return text
 }

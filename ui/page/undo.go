@@ -1,51 +1,43 @@
 package page
 
 import (
-	"context"
-
 	"fyne.io/fyne/v2/lang"
+
+	"unnoise/app/events"
+	"unnoise/app/studio"
 )
 
-const maxUndo = 50
-
-type undoable struct {
-	text string
-	back func(ctx context.Context) error
-	then func()
+// Undoable tells the user what was just done and offers to take it back; Ctrl+Z does the same. The studio keeps the list
+// of what can be undone, so call this after a studio method whose comment says that it can be.
+func (s *Services) Undoable(text string) {
+	s.toasts.add(toastUndo, text, action{lang.L("Undo"), s.Undo})
 }
 
-// Undoable tells the user what was just done and offers to take it back, by the message's button or by Ctrl+Z. back runs
-// off the UI thread; then, which may be nil, runs on the UI thread after it succeeded.
-func (s *Services) Undoable(text string, back func(ctx context.Context) error, then func()) {
-	s.undo = append(s.undo, undoable{text, back, then})
-	if len(s.undo) > maxUndo {
-		s.undo = s.undo[1:]
-	}
-	n := len(s.undo)
-	s.toasts.add(toastUndo, text, lang.L("Undo"), func() {
-		if len(s.undo) == n { // an earlier thing is taken back only after the later ones
-			s.Undo()
-		}
-	})
-}
-
-// Undo takes back the latest thing that Undoable announced. It says false when there is none.
-func (s *Services) Undo() bool {
-	if len(s.undo) == 0 {
-		return false
-	}
-	u := s.undo[len(s.undo)-1]
-	s.undo = s.undo[:len(s.undo)-1]
+// Undo takes back the newest change that can be. The pages hear of it through the studio's events.
+func (s *Services) Undo() {
 	s.toasts.dropUndo()
-	s.Do(u.back, func(err error) {
+	if _, ok := s.Studio.Trash.CanUndo(); !ok {
+		s.Toast(lang.L("There is nothing to undo."))
+		return
+	}
+	Load(s, s.Studio.Trash.Undo, func(t studio.Text, err error) {
 		if err != nil {
 			s.Fail(err)
 			return
 		}
-		s.Toast(lang.L("Undone: {{.What}}", map[string]any{"What": u.text}))
-		if u.then != nil {
-			u.then()
-		}
+		s.toasts.add(toastInfo, lang.L("Undone: {{.What}}", map[string]any{"What": Text(t)}))
 	})
-	return true
+}
+
+// Notice shows something the studio has to say, with its ways out as buttons.
+func (s *Services) Notice(n studio.Notice) {
+	var actions []action
+	for _, m := range n.Mends {
+		actions = append(actions, action{Text(m.Label), func() { s.Do(m.Apply, nil) }})
+	}
+	kind := toastInfo
+	if n.Severity != events.Info {
+		kind = toastError
+	}
+	s.toasts.add(kind, Text(n.Text), actions...)
 }

@@ -1,0 +1,122 @@
+package page
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"fyne.io/fyne/v2/lang"
+	"golang.org/x/text/message"
+
+	"unnoise/app/studio"
+)
+
+// Text is a sentence of the studio in the user's language.
+func Text(t studio.Text) string {
+	if t.Template == "" {
+		return ""
+	}
+	if len(t.Data) == 0 {
+		return lang.L(t.Template)
+	}
+	return lang.L(t.Template, t.Data)
+}
+
+// Sentence turns an error into a sentence to show, in the user's language where the studio made it: a capital first and a
+// full stop last.
+func Sentence(err error) string {
+	text := strings.TrimSpace(err.Error())
+	if t, ok := errors.AsType[studio.Text](err); ok {
+		text = strings.Replace(text, t.String(), Text(t), 1)
+	}
+	if text == "" {
+		return ""
+	}
+	r, n := utf8.DecodeRuneInString(text)
+	text = string(unicode.ToUpper(r)) + text[n:]
+	if last, _ := utf8.DecodeLastRuneInString(text); !strings.ContainsRune(".!?…。！？", last) {
+		text += lang.X("sentence.end", ".")
+	}
+	return text
+}
+
+var numbers = message.NewPrinter(message.MatchLanguage("en"))
+
+// Int writes a whole number with its thousands set apart.
+func Int[T int | int32 | int64](n T) string { return numbers.Sprintf("%d", n) }
+
+// Bytes writes an amount of memory or disk.
+func Bytes(n int64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v := float64(n)
+	unit := "B"
+	for _, u := range []string{"kB", "MB", "GB", "TB"} {
+		v /= 1000
+		unit = u
+		if v < 999.5 {
+			break
+		}
+	}
+	if v < 9.95 {
+		return fmt.Sprintf("%.1f %s", v, unit)
+	}
+	return fmt.Sprintf("%.0f %s", v, unit)
+}
+
+// Duration writes a length of time as people say it: "5 s", "12 min", "3 h 20 min", "2 d 4 h".
+func Duration(d time.Duration) string {
+	s := int64(math.Round(d.Seconds()))
+	n := func(key string, v int64) string { return lang.X(key, key, map[string]any{"N": v}) }
+	switch {
+	case s < 60:
+		return n("{{.N}} s", max(s, 0))
+	case s < 10*60:
+		return n("{{.N}} min", s/60) + " " + n("{{.N}} s", s%60)
+	case s < 60*60:
+		return n("{{.N}} min", (s+30)/60)
+	case s < 24*60*60:
+		return n("{{.N}} h", s/3600) + " " + n("{{.N}} min", s%3600/60)
+	default:
+		return n("{{.N}} d", s/86400) + " " + n("{{.N}} h", s%86400/3600)
+	}
+}
+
+// Number writes a loss or a rate with three significant digits, and a dash when there is none.
+func Number(v float64) string {
+	switch {
+	case math.IsNaN(v):
+		return "–"
+	case v != 0 && (math.Abs(v) < 1e-3 || math.Abs(v) >= 1e6):
+		return fmt.Sprintf("%.2e", v)
+	case math.Abs(v) >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case math.Abs(v) >= 10:
+		return fmt.Sprintf("%.1f", v)
+	case math.Abs(v) >= 1:
+		return fmt.Sprintf("%.2f", v)
+	default:
+		return fmt.Sprintf("%.4f", v)
+	}
+}
+
+// When writes a moment: the time for today, else the date.
+func When(t time.Time) string {
+	if t.IsZero() {
+		return "–"
+	}
+	t = t.Local()
+	now := time.Now()
+	if y, d := t.Year(), t.YearDay(); y == now.Year() && d == now.YearDay() {
+		return lang.L("today {{.Time}}", map[string]any{"Time": t.Format("15:04")})
+	}
+	if t.Year() == now.Year() {
+		return t.Format("01-02 15:04")
+	}
+	return t.Format("2006-01-02")
+}
