@@ -1,0 +1,139 @@
+// Package settings keeps what the person chose for the program, in one small JSON file in
+// their configuration folder, written atomically.
+package settings
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/adrg/xdg"
+
+	"unnoise/app/workspace"
+)
+
+// Version is the version of the file. A newer one is refused, never overwritten.
+const Version = 1
+
+const maxFile = 1 << 20
+
+// Settings is the choices. Empty strings and zeros mean: as the system has it.
+type Settings struct {
+	Device    string  `json:"device,omitempty"`  // "cpu", "webgpu" or "cuda"; "" is "cpu"
+	Threads   int     `json:"threads,omitempty"` // 0 is all cores
+	Workspace string  `json:"workspace,omitempty"`
+	Language  string  `json:"language,omitempty"` // "en" or "zh"
+	Theme     string  `json:"theme,omitempty"`    // "light" or "dark"
+	Scale     float64 `json:"scale,omitempty"`    // of the window; 1 is 100 %
+	ExportDir string  `json:"export_dir,omitempty"`
+}
+
+// Check says what is wrong with a choice.
+func (s Settings) Check() error {
+	switch {
+	case !slices.Contains([]string{"", "cpu", "webgpu", "cuda"}, s.Device):
+		return fmt.Errorf("the device %q is not known: choose cpu, webgpu or cuda", s.Device)
+	case s.Threads < 0 || s.Threads > 1024:
+		return fmt.Errorf("%d threads cannot be used: choose 1 to 1024, or 0 for all cores", s.Threads)
+	case !slices.Contains([]string{"", "en", "zh"}, s.Language):
+		return fmt.Errorf("the language %q is not known: choose en or zh", s.Language)
+	case !slices.Contains([]string{"", "light", "dark"}, s.Theme):
+		return fmt.Errorf("the theme %q is not known: choose light or dark", s.Theme)
+	case s.Scale != 0 && !(s.Scale >= 0.5 && s.Scale <= 4):
+		return fmt.Errorf("a scale of %g cannot be used: choose 0.5 to 4", s.Scale)
+	}
+	return nil
+}
+
+type file struct {
+	Version int `json:"version"`
+	Settings
+}
+
+// Path is where the settings are unless a Store is opened elsewhere. UNNOISE_CONFIG names
+// another file.
+func Path() string {
+	if p := os.Getenv("UNNOISE_CONFIG"); p != "" {
+		return p
+	}
+	return filepath.Join(xdg.ConfigHome, "unnoise", "settings.json")
+}
+
+// Store is the settings in memory and their file.
+type Store struct {
+	path string
+
+	mu  sync.RWMutex
+	now Settings
+	ro  error // why nothing may be saved
+}
+
+// Open reads the settings at path; a missing file is the default choice. A file that is
+// damaged is set aside under another name and reported by the second result, a sentence to
+// show; the defaults are then in use. A newer version's file is left alone, and Set will
+// refuse to replace it.
+func Open(path string) (*Store, error) {
+	s := &Store{path: path}
+	var raw json.RawMessage
+	err := workspace.ReadJSON(path, maxFile, &raw)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	var f file
+	if err == nil {
+		err = json.Unmarshal(raw, &f)
+	}
+	if f.Version > Version {
+		s.ro = fmt.Errorf("the settings %s were saved by a newer Unnoise (format %d) and are left alone: use that one, or remove the file", path, f.Version)
+		return s, s.ro
+	}
+	if err == nil {
+		err = f.Check()
+	}
+	if err != nil {
+		aside := path + ".damaged"
+		if rerr := os.Rename(path, aside); rerr != nil {
+			s.ro = fmt.Errorf("the settings %s are damaged and cannot be replaced: %w", path, rerr)
+			return s, s.ro
+		}
+		return s, fmt.Errorf("the settings were damaged (%w): they were set aside as %s and the usual ones are in use", err, aside)
+	}
+	s.now = f.Settings
+	return s, nil
+}
+
+// Get is the settings now.
+func (s *Store) Get() Settings {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.now
+}
+
+// Set checks the settings and saves them; on an error the former ones stay. It reports
+// whether anything changed.
+func (s *Store) Set(n Settings) (changed bool, err error) {
+	if err := n.Check(); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n == s.now {
+		return false, nil
+	}
+	if s.ro != nil {
+		return false, s.ro
+	}
+	if err := os.MkdirAll(filepath.Dir(s.path), 0o777); err != nil {
+		return false, fmt.Errorf("the settings cannot be saved: %w", err)
+	}
+	if err := workspace.WriteJSON(s.path, file{Version: Version, Settings: n}); err != nil {
+		return false, fmt.Errorf("the settings cannot be saved: %w", err)
+	}
+	s.now = n
+	return true, nil
+}
