@@ -351,21 +351,21 @@ type rect struct {
 }
 
 type plotRenderer struct {
-	p          *Plot
-	raster     *canvas.Raster
-	legend     *legend
-	xs, ys     []*canvas.Text
-	xt, yt     []tick
-	xTitle     *canvas.Text
-	cross      *canvas.Line
-	box        *canvas.Rectangle
-	info       []*canvas.Text
-	swatch     []*canvas.Rectangle
-	empty      *canvas.Text
-	size       fyne.Size
-	left, top  float32
-	paint      painter
-	objects    []fyne.CanvasObject
+	p         *Plot
+	raster    *canvas.Raster
+	legend    *legend
+	xs, ys    []*canvas.Text
+	xt, yt    []tick
+	xTitle    *canvas.Text
+	cross     *canvas.Line
+	box       *canvas.Rectangle
+	info      []*canvas.Text
+	swatch    []*canvas.Rectangle
+	empty     *canvas.Text
+	size      fyne.Size
+	left, top float32
+	paint     painter
+	objects   []fyne.CanvasObject
 }
 
 func textSize() float32 { return theme.CaptionTextSize() }
