@@ -1,0 +1,44 @@
+// Package disk tells how much room a disk has.
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/dustin/go-humanize"
+)
+
+// Free returns the bytes that may still be written below path; path itself need not exist yet.
+func Free(path string) (uint64, error) {
+	p, err := filepath.Abs(path)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		n, err := free(p)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return n, err
+		}
+		parent := filepath.Dir(p)
+		if parent == p {
+			return 0, err
+		}
+		p = parent
+	}
+}
+
+// Require returns an error that says how much is missing when fewer than need bytes are free below path.
+// free is Free, or a test's own.
+func Require(free func(string) (uint64, error), path string, need int64, what string) error {
+	have, err := free(path)
+	if err != nil {
+		return fmt.Errorf("the free space of the disk of %s cannot be told: %w", path, err)
+	}
+	if need > 0 && have < uint64(need) {
+		return fmt.Errorf("the disk is too full for %s: %s are needed and %s are free at %s; make room or choose another disk",
+			what, humanize.Bytes(uint64(need)), humanize.Bytes(have), path)
+	}
+	return nil
+}

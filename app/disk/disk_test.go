@@ -1,0 +1,28 @@
+package disk
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestFreeOfWhatDoesNotExistYet(t *testing.T) {
+	dir := t.TempDir()
+	here, err := Free(dir)
+	require.NoError(t, err)
+	require.Positive(t, here)
+	there, err := Free(filepath.Join(dir, "not", "yet"))
+	require.NoError(t, err)
+	require.InDelta(t, float64(here), float64(there), 1e9)
+}
+
+func TestRequire(t *testing.T) {
+	free := func(string) (uint64, error) { return 1_000_000, nil }
+	require.NoError(t, Require(free, "/x", 1_000_000, "the run"))
+	require.EqualError(t, Require(free, "/x", 3_000_000, "the run"),
+		"the disk is too full for the run: 3.0 MB are needed and 1.0 MB are free at /x; make room or choose another disk")
+	broken := errors.New("broken")
+	require.ErrorIs(t, Require(func(string) (uint64, error) { return 0, broken }, "/x", 1, "the run"), broken)
+}

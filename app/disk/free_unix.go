@@ -1,0 +1,13 @@
+//go:build !windows
+
+package disk
+
+import "golang.org/x/sys/unix"
+
+func free(path string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return 0, err
+	}
+	return uint64(st.Bavail) * uint64(st.Bsize), nil //nolint:unconvert // the types differ between systems
+}
