@@ -82,3 +82,10 @@ type Key struct {
 	Keys string // for example "Ctrl+Enter"
 	What string // in the user's language
 }
+
+// Dropper is a page that takes files dropped onto the window while it is shown. It returns true when it used them; else the
+// folder or zip is imported as a dataset.
+type Dropper interface{ Dropped(paths []string) bool }
+
+// ImportPath is a target for the Datasets page: import this folder, zip or IDX file.
+type ImportPath struct{ Path string }
