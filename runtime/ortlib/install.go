@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"unnoise/runtime/durable"
 )
 
 // notices are ONNX Runtime's LICENSE and ThirdPartyNotices.txt of release 1.27.0. The npm package carries neither, and
@@ -58,7 +60,7 @@ func (f finder) install(ctx context.Context, progress Progress) (lib Library, er
 			ErrNoNPM, p.files[0].name, Version, f.cache)
 	}
 	parent := filepath.Dir(f.cache)
-	if err := os.MkdirAll(parent, 0o755); err != nil { //nolint:gosec // a cache of public files
+	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return Library{}, fmt.Errorf("make the cache folder: %w", err)
 	}
 	lock := flock.New(filepath.Join(parent, "install.lock"))
@@ -84,7 +86,7 @@ func (f finder) install(ctx context.Context, progress Progress) (lib Library, er
 		return Library{}, err
 	}
 	out := filepath.Join(tmp, "out")
-	if err := os.Mkdir(out, 0o755); err != nil { //nolint:gosec // a cache of public files
+	if err := os.Mkdir(out, 0o755); err != nil {
 		return Library{}, fmt.Errorf("make a temporary folder: %w", err)
 	}
 	if err := unpackFile(ctx, tarball, p, out, progress); err != nil {
@@ -113,7 +115,7 @@ func writeNotices(dir string) error {
 		if err != nil {
 			return fmt.Errorf("read the notices: %w", err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, "onnxruntime-"+e.Name()), b, 0o644); err != nil { //nolint:gosec // public text
+		if err := os.WriteFile(filepath.Join(dir, "onnxruntime-"+e.Name()), b, 0o644); err != nil {
 			return fmt.Errorf("write the notices: %w", err)
 		}
 	}
@@ -141,13 +143,13 @@ func replaceDir(from, to, aside string) error {
 	if err := os.Rename(to, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("move the damaged library aside: %w", err)
 	}
-	if err := syncDir(from); err != nil {
+	if err := durable.SyncDir(from); err != nil {
 		return fmt.Errorf("write the library: %w", err)
 	}
 	if err := os.Rename(from, to); err != nil {
 		return fmt.Errorf("move the library into the cache: %w", err)
 	}
-	if err := syncDir(filepath.Dir(to)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(to)); err != nil {
 		return fmt.Errorf("write the library: %w", err)
 	}
 	return nil
@@ -222,11 +224,10 @@ func npmReason(stderr string) string {
 func largestFile(dir string) (size int64) {
 	// Files vanish while npm works, and a wrong figure only shows in the progress: errors are passed over.
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil
-		}
-		if fi, err := d.Info(); err == nil {
-			size = max(size, fi.Size())
+		if err == nil && !d.IsDir() {
+			if fi, err := d.Info(); err == nil {
+				size = max(size, fi.Size())
+			}
 		}
 		return nil
 	})

@@ -50,7 +50,7 @@ func tgz(t testing.TB, members ...member) []byte {
 // fakeNPM puts a program called npm, and nothing else of that name, on the PATH.
 func fakeNPM(t testing.TB, script string) {
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "npm"), []byte("#!/bin/sh\n"+script+"\n"), 0o700)) //nolint:gosec // a program
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "npm"), []byte("#!/bin/sh\n"+script+"\n"), 0o700))
 	t.Setenv("PATH", dir+":/usr/bin:/bin")
 }
 

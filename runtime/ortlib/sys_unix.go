@@ -20,13 +20,3 @@ func killGroup(cmd *exec.Cmd) {
 		return err
 	}
 }
-
-// syncDir makes the names in a folder durable.
-func syncDir(dir string) (err error) {
-	d, err := os.Open(dir) //nolint:gosec // a folder of the cache
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	return d.Sync()
-}

@@ -11,6 +11,3 @@ func killGroup(cmd *exec.Cmd) {
 		return exec.Command("taskkill", "/T", "/F", "/PID", strconv.Itoa(cmd.Process.Pid)).Run() //nolint:gosec // our own child
 	}
 }
-
-// syncDir does nothing: folders cannot be flushed on Windows.
-func syncDir(string) error { return nil }

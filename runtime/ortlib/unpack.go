@@ -20,11 +20,11 @@ const (
 )
 
 func unpackFile(ctx context.Context, tarball string, p platform, dir string, progress Progress) error {
-	f, err := os.Open(tarball) //nolint:gosec // our own temporary folder
+	f, err := os.Open(tarball)
 	if err != nil {
 		return fmt.Errorf("open the archive: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	if err := unpack(ctx, f, p, dir, progress); err != nil {
 		return fmt.Errorf("unpack %s: %w", filepath.Base(tarball), err)
 	}
@@ -79,7 +79,7 @@ func unpack(ctx context.Context, archive io.Reader, p platform, dir string, prog
 
 // write copies the pinned file from r to path, which must not exist, and makes sure it is the pinned one.
 func (want pin) write(path string, r io.Reader) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // a public file under a pinned name
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (want pin) verify(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
@@ -62,7 +62,7 @@ func (p platform) checkOtherBuild(ctx context.Context, path, goos, goarch string
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
@@ -90,7 +90,7 @@ func openRegular(path string) (*os.File, error) {
 	if !fi.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
-	f, err := os.Open(path) //nolint:gosec // the path is the user's choice; the content is checked
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
@@ -123,7 +123,7 @@ func inspect(ctx context.Context, r io.ReaderAt, size int64, goos, goarch string
 var errTruncated = errors.New("is truncated: fetch or copy it again")
 
 func beyond(offset, length uint64, size int64) bool {
-	return offset > uint64(size) || length > uint64(size)-offset //nolint:gosec // size is a file's length
+	return offset > uint64(size) || length > uint64(size)-offset
 }
 
 func checkELF(r io.ReaderAt, size int64, goarch string) error {

@@ -35,7 +35,7 @@ func TestTheRealLibraryVerifies(t *testing.T) {
 	require.NoError(t, here(t).verify(t.Context(), lib))
 	f, err := os.Open(lib)
 	require.NoError(t, err)
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	version, err := inspect(t.Context(), f, here(t).files[0].size, runtime.GOOS, runtime.GOARCH)
 	require.NoError(t, err)
 	require.Equal(t, Version, version)
