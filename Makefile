@@ -1,0 +1,56 @@
+# Unnoise. `make run` and `make test` work in a clean clone: they install what is missing first.
+
+GO       ?= go
+FUZZTIME ?= 20s
+
+# Tools, pinned. gofumpt is the one inside golangci-lint.
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := .tools/golangci-lint-$(GOLANGCI_VERSION)
+
+VERSION := $(shell sed -n 's/^ *Version *= *"\(.*\)"/\1/p' FyneApp.toml)
+COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+# no_metadata: the window must not look for FyneApp.toml in the source folder.
+BUILD   := $(GO) build -buildvcs=false -trimpath -tags no_metadata -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)'
+
+.PHONY: run build test lint fmt fuzz bench dist clean library system-build system-test
+
+run: build library
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then bin/unnoise; else bin/unnoise demo; fi
+
+build: system-build
+	$(BUILD) -o bin/unnoise ./cmd/unnoise
+
+test: system-test build library
+	.ci/test
+
+lint: system-build $(GOLANGCI)
+	$(GOLANGCI) run
+
+fmt: $(GOLANGCI)
+	$(GOLANGCI) fmt
+
+fuzz:
+	.ci/fuzz $(FUZZTIME)
+
+bench: build library
+	bench/run
+
+dist: build library
+	.ci/dist $(VERSION)
+
+clean:
+	rm -rf bin dist .tools
+
+# The ONNX Runtime library, unless one is named.
+library: build
+	@[ -n "$$UNNOISE_ORT_LIB" ] || bin/unnoise runtime install
+
+system-build:
+	@.ci/system-packages build
+
+system-test:
+	@.ci/system-packages test
+
+$(GOLANGCI):
+	GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv .tools/golangci-lint $@
