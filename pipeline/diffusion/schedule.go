@@ -47,10 +47,10 @@ const (
 // t = 0 … T-1. Like diffusers, and unlike the papers, it counts from 0: Betas[0]
 // is the papers' β_1.
 //
-// The numbers are those of diffusers' schedulers to the bit where the C library's
-// cosine and exponential agree: betas and their products are rounded to float32
-// where diffusers rounds them, since near t = 0 that rounding is visible
-// (1 - alphas_cumprod is about 1e-4 there).
+// The numbers are those of diffusers' schedulers to the bit (sigmoid: to two units
+// in float32's last place): betas and their products are rounded to float32 where
+// diffusers rounds them, since near t = 0 that rounding shows (1 - ᾱ_t is about
+// 1e-4 there).
 type Schedule struct {
 	// Name is one of [ScheduleNames].
 	Name string
@@ -102,7 +102,7 @@ func NewSchedule(name string, T int) (*Schedule, error) {
 	case "sigmoid":
 		linspace32(betas, -6, 6)
 		for t, b := range betas {
-			s := float32(1 / (1 + math.Exp(-float64(b))))
+			s := 1 / (1 + float32(math.Exp(-float64(b))))
 			scaled := s * float32(betaEnd-betaStart) // its own statement: a fused multiply-add would round once, not twice
 			betas[t] = scaled + betaStart
 		}
