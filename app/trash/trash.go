@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,13 +30,13 @@ const (
 
 // Entry is one deletion.
 type Entry struct {
-	ID      string    `json:"-"`
-	Version int       `json:"version"`
-	Kind    string    `json:"kind"`
-	Name    string    `json:"name"` // for people
-	Deleted time.Time `json:"deleted"`
-	Paths   []string  `json:"paths"`           // within the workspace, with slashes; files/<n> is the n-th
-	State   any       `json:"state,omitempty"` // what else the deleter must put back, such as stars
+	ID      string          `json:"-"`
+	Version int             `json:"version"`
+	Kind    string          `json:"kind"`
+	Name    string          `json:"name"` // for people
+	Deleted time.Time       `json:"deleted"`
+	Paths   []string        `json:"paths"`           // within the workspace, with slashes; files/<n> is the n-th
+	State   json.RawMessage `json:"state,omitempty"` // what else the deleter must put back, such as stars
 }
 
 // Bin is the trash of one workspace.
@@ -48,7 +49,7 @@ type Bin struct {
 func New(root, dir string) *Bin { return &Bin{root: root, dir: dir} }
 
 // Put moves paths, given within the workspace, to the trash as one deletion.
-func (b *Bin) Put(kind, name string, state any, paths ...string) (e Entry, err error) {
+func (b *Bin) Put(kind, name string, state json.RawMessage, paths ...string) (e Entry, err error) {
 	if len(paths) == 0 {
 		return Entry{}, errors.New("there is nothing to delete")
 	}
