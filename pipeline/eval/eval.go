@@ -1,0 +1,160 @@
+// Package eval measures a model's loss on pictures it was not trained on, at each noise level, with noise that is the
+// same at every call: two checkpoints are compared on exactly the same questions.
+package eval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"unnoise/pipeline/data"
+	"unnoise/pipeline/diffusion"
+	"unnoise/pipeline/model"
+	"unnoise/pipeline/rng"
+)
+
+// Options says how much is measured.
+type Options struct {
+	Seed   uint64
+	Levels int // number of noise levels, the midpoints of equal parts of u ∈ [0,1); 0 means DefaultLevels
+	Images int // at most so many pictures, the first of idx; 0 means all
+	// Progress, if not nil, is told how many of how many pictures are done.
+	Progress func(done, total int)
+}
+
+// DefaultLevels is the number of noise levels measured and logged.
+const DefaultLevels = 8
+
+// Level is the loss at one noise level.
+type Level struct {
+	U     float64 `json:"u"`     // position in the training distribution of noise levels, 0 is the least noise
+	Sigma float64 `json:"sigma"` // noise-to-signal ratio σ/α there
+	Loss  float64 `json:"loss"`  // mean squared error of the network's output per value
+}
+
+// Result is a loss and how it is spread over noise levels.
+type Result struct {
+	Images int     `json:"images"`
+	Loss   float64 `json:"loss"` // mean over levels
+	Levels []Level `json:"levels"`
+}
+
+// Levels returns the noise levels at the midpoints of n equal parts of u ∈ [0,1).
+func Levels(p diffusion.Process, n int) []diffusion.Level {
+	out := make([]diffusion.Level, n)
+	for k := range out {
+		out[k] = p.Train((float64(k) + 0.5) / float64(n))
+	}
+	return out
+}
+
+// Loss measures the mean squared error between the network's output and the objective's target (the training loss
+// without its weight) on the pictures idx of the cache. The noise of a picture depends only on the
+// seed, the picture's place in idx and the level. The pictures are shown as they are, without augmentation.
+func Loss(ctx context.Context, net model.Net, spec model.Spec, cache *data.Cache, idx []int, o Options) (Result, error) {
+	if o.Levels == 0 {
+		o.Levels = DefaultLevels
+	}
+	if o.Images > 0 && len(idx) > o.Images {
+		idx = idx[:o.Images]
+	}
+	if len(idx) == 0 {
+		return Result{}, errors.New("there are no pictures to measure the loss on")
+	}
+	if cache.Dim() != spec.Dim() {
+		return Result{}, fmt.Errorf("pictures of %d values for a model of %d", cache.Dim(), spec.Dim())
+	}
+	proc, err := spec.Process()
+	if err != nil {
+		return Result{}, err
+	}
+	levels := Levels(proc, o.Levels)
+	sums := make([]float64, o.Levels)
+
+	dim, batch := spec.Dim(), net.Batch()
+	var (
+		x0, eps, xt = make([]float32, dim), make([]float32, dim), make([]float32, dim)
+		in, target  = make([]float32, batch*dim), make([]float32, batch*dim)
+		out         = make([]float32, batch*dim)
+		cond        = make([]float32, batch)
+		at          = make([]int, batch) // which level each sample of the batch belongs to
+		class       []int64
+	)
+	if spec.Conditional() {
+		class = make([]int64, batch)
+	}
+	n := 0
+	flush := func() error {
+		if n == 0 {
+			return nil
+		}
+		var c []int64
+		if class != nil {
+			c = class[:n]
+		}
+		if err := net.Forward(ctx, in[:n*dim], cond[:n], c, out[:n*dim]); err != nil {
+			return err
+		}
+		for b := range n {
+			sums[at[b]] += MSE(out[b*dim:(b+1)*dim], target[b*dim:(b+1)*dim])
+		}
+		n = 0
+		return nil
+	}
+	for i, img := range idx {
+		cache.Read(img, x0)
+		for k, lvl := range levels {
+			rng.Normal(eps, rng.New(o.Seed, "eval", uint64(i*o.Levels+k)))
+			diffusion.AddNoise(xt, x0, eps, lvl)
+			spec.Objective.Input(in[n*dim:(n+1)*dim], xt, lvl)
+			spec.Objective.Target(target[n*dim:(n+1)*dim], x0, eps, lvl)
+			cond[n], at[n] = float32(lvl.Cond), k
+			if class != nil {
+				class[n] = spec.Label(min(cache.Class(img), len(spec.Classes)-1))
+			}
+			if n++; n == batch {
+				if err := flush(); err != nil {
+					return Result{}, err
+				}
+			}
+		}
+		if o.Progress != nil {
+			o.Progress(i+1, len(idx))
+		}
+	}
+	if err := flush(); err != nil {
+		return Result{}, err
+	}
+	r := Result{Images: len(idx), Levels: make([]Level, o.Levels)}
+	for k, lvl := range levels {
+		l := sums[k] / float64(len(idx))
+		r.Levels[k] = Level{U: (float64(k) + 0.5) / float64(o.Levels), Sigma: lvl.Ratio(), Loss: l}
+		r.Loss += l / float64(o.Levels)
+	}
+	return r, nil
+}
+
+// MSE is the mean squared difference of two vectors of equal length.
+func MSE(a, b []float32) float64 {
+	var s float64
+	for i, v := range a {
+		d := float64(v - b[i])
+		s += d * d
+	}
+	return s / float64(len(a))
+}
+
+// Subset returns at most n of the pictures idx, spread over all of them and the same at every call with that seed.
+func Subset(idx []int, n int, seed uint64) []int {
+	if len(idx) <= n {
+		return idx
+	}
+	perm := rng.New(seed, "eval subset", 0).Perm(len(idx))[:n]
+	slices.Sort(perm)
+	out := make([]int, n)
+	for i, p := range perm {
+		out[i] = idx[p]
+	}
+	return out
+}
