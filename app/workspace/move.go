@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"unnoise/app/disk"
 	"unnoise/runtime/durable"
 )
 
@@ -52,8 +53,8 @@ func (w *Workspace) CopyTo(ctx context.Context, dir string, progress func(done, 
 	if err := os.MkdirAll(parent, 0o777); err != nil {
 		return nil, fmt.Errorf("the folder %s cannot be made: %w", parent, plain(err))
 	}
-	if free, err := Free(parent); err == nil && free < total+total/50+1<<20 {
-		return nil, fmt.Errorf("the workspace needs %d MB and the disk of %s has %d MB free: make room or choose another disk", total>>20, parent, free>>20)
+	if err := disk.Require(disk.Free, parent, total+total/50+1<<20, "the workspace"); err != nil {
+		return nil, err
 	}
 	tmp, err := os.MkdirTemp(parent, durable.TempPrefix+"workspace-")
 	if err != nil {
