@@ -10,7 +10,7 @@ GOLANGCI         := .tools/golangci-lint-$(GOLANGCI_VERSION)
 VERSION := $(shell sed -n 's/^ *Version *= *"\(.*\)"/\1/p' FyneApp.toml)
 COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 # no_metadata: the window must not look for FyneApp.toml in the source folder.
-BUILD   := $(GO) build -buildvcs=false -trimpath -tags no_metadata -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)'
+BUILD   := $(GO) build -buildvcs=false -tags no_metadata -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)'
 
 .PHONY: run build test lint fmt fuzz bench dist clean library system-build system-test
 
@@ -35,7 +35,8 @@ fuzz:
 bench: build library
 	bench/run
 
-dist: build library
+dist: library
+	$(BUILD) -trimpath -o dist/ ./cmd/unnoise
 	.ci/dist $(VERSION)
 
 clean:
