@@ -1,0 +1,262 @@
+// Package form holds the parts of a form that check what is typed, and the words for times and sizes.
+package form
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/layout"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+)
+
+// Entry is a text entry that says beneath itself, in one sentence, what is wrong with what was typed.
+type Entry struct {
+	widget.BaseWidget
+	// Entry is the part that is typed in.
+	Entry *widget.Entry
+	// OnValid is called with each text that passes the check.
+	OnValid func(string)
+
+	check func(string) error
+	err   *widget.Label
+	root  *fyne.Container
+}
+
+// NewEntry makes an entry with a check, which may be nil.
+func NewEntry(text string, check func(string) error, onValid func(string)) *Entry {
+	e := &Entry{Entry: widget.NewEntry(), check: check, OnValid: onValid, err: widget.NewLabel("")}
+	e.err.Importance = widget.DangerImportance
+	e.err.Wrapping = fyne.TextWrapWord
+	e.err.SizeName = theme.SizeNameCaptionText
+	e.err.Hide()
+	e.Entry.Text = text
+	e.Entry.OnChanged = e.changed
+	e.root = container.New(layout.NewCustomPaddedVBoxLayout(-4), e.Entry, e.err)
+	e.ExtendBaseWidget(e)
+	return e
+}
+
+// CreateRenderer builds the canvas objects.
+func (e *Entry) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(e.root) }
+
+// SetText changes the text without calling OnValid.
+func (e *Entry) SetText(s string) {
+	if e.Entry.Text == s {
+		return
+	}
+	f := e.OnValid
+	e.OnValid = nil
+	e.Entry.SetText(s)
+	e.OnValid = f
+}
+
+// Problem is what is wrong with the text, or empty.
+func (e *Entry) Problem() string {
+	if e.err.Hidden {
+		return ""
+	}
+	return e.err.Text
+}
+
+// SetProblem shows what is wrong; an empty text takes it away.
+func (e *Entry) SetProblem(s string) {
+	if s == e.Problem() {
+		return
+	}
+	e.err.SetText(s)
+	e.err.Hidden = s == ""
+	e.Refresh()
+	e.root.Refresh()
+}
+
+func (e *Entry) changed(s string) {
+	if e.check != nil {
+		if err := e.check(s); err != nil {
+			e.SetProblem(err.Error())
+			return
+		}
+	}
+	e.SetProblem("")
+	if e.OnValid != nil {
+		e.OnValid(s)
+	}
+}
+
+// Whole checks for a whole number from lo to hi.
+func Whole(lo, hi int64) func(string) error {
+	return func(s string) error {
+		v, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+		if err != nil || v < lo || v > hi {
+			return fmt.Errorf("%s", lang.L("Enter a whole number from {{.Low}} to {{.High}}.", map[string]any{"Low": lo, "High": hi}))
+		}
+		return nil
+	}
+}
+
+// Real checks for a number from lo to hi.
+func Real(lo, hi float64) func(string) error {
+	return func(s string) error {
+		v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+		if err != nil || math.IsNaN(v) || v < lo || v > hi {
+			return fmt.Errorf("%s", lang.L("Enter a number from {{.Low}} to {{.High}}.", map[string]any{"Low": lo, "High": hi}))
+		}
+		return nil
+	}
+}
+
+// Progress is a bar with words beneath it and a button that cancels.
+type Progress struct {
+	widget.BaseWidget
+	bar    *widget.ProgressBar
+	busy   *widget.ProgressBarInfinite
+	text   *widget.Label
+	cancel *widget.Button
+	root   *fyne.Container
+}
+
+// NewProgress makes a bar; a nil onCancel leaves the button out.
+func NewProgress(onCancel func()) *Progress {
+	p := &Progress{bar: widget.NewProgressBar(), busy: widget.NewProgressBarInfinite(), text: widget.NewLabel("")}
+	p.bar.TextFormatter = func() string { return "" }
+	p.text.Importance = widget.LowImportance
+	p.text.Truncation = fyne.TextTruncateEllipsis
+	p.cancel = widget.NewButtonWithIcon(lang.L("Cancel"), theme.CancelIcon(), nil)
+	p.cancel.OnTapped = func() {
+		p.cancel.Disable()
+		p.text.SetText(lang.L("Stopping…"))
+		onCancel()
+	}
+	p.cancel.Hidden = onCancel == nil
+	p.busy.Hide()
+	p.busy.Stop()
+	bars := container.New(thin{}, p.bar, p.busy)
+	p.root = container.NewBorder(nil, p.text, nil, p.cancel, bars)
+	p.ExtendBaseWidget(p)
+	return p
+}
+
+// thin gives the bars a quiet height in the middle of the row.
+type thin struct{}
+
+func (thin) MinSize([]fyne.CanvasObject) fyne.Size { return fyne.NewSize(80, 28) }
+
+func (thin) Layout(objs []fyne.CanvasObject, s fyne.Size) {
+	for _, o := range objs {
+		o.Resize(fyne.NewSize(s.Width, 10))
+		o.Move(fyne.NewPos(0, (s.Height-10)/2))
+	}
+}
+
+// CreateRenderer builds the canvas objects.
+func (p *Progress) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(p.root) }
+
+// Reset makes the bar ready for another piece of work.
+func (p *Progress) Reset() {
+	p.cancel.Enable()
+	p.Set(0, "")
+}
+
+// Set shows a fraction from 0 to 1, or a moving bar when it is negative, with words. After Cancel the words stay.
+func (p *Progress) Set(fraction float64, text string) {
+	if fraction < 0 {
+		if p.busy.Hidden {
+			p.busy.Show()
+			p.busy.Start()
+			p.bar.Hide()
+		}
+	} else {
+		if !p.busy.Hidden {
+			p.busy.Stop()
+			p.busy.Hide()
+			p.bar.Show()
+		}
+		if math.Abs(p.bar.Value-fraction) > 1e-4 {
+			p.bar.SetValue(fraction)
+		}
+	}
+	if !p.cancel.Disabled() && p.text.Text != text {
+		p.text.SetText(text)
+	}
+}
+
+// Duration is a time in words: 8 s, 3 min 20 s, 2 h 5 min, 3 d 4 h.
+func Duration(d time.Duration) string {
+	s := int64(d.Seconds() + 0.5)
+	n := func(k int64) map[string]any { return map[string]any{"N": k} }
+	switch {
+	case s < 1:
+		return lang.L("under 1 s")
+	case s < 60:
+		return lang.L("{{.N}} s", n(s))
+	case s < 3600:
+		return lang.L("{{.N}} min", n(s/60)) + tail(s%60, lang.L("{{.N}} s", n(s%60)))
+	case s < 48*3600:
+		return lang.L("{{.N}} h", n(s/3600)) + tail(s%3600/60, lang.L("{{.N}} min", n(s%3600/60)))
+	default:
+		return lang.L("{{.N}} d", n(s/86400)) + tail(s%86400/3600, lang.L("{{.N}} h", n(s%86400/3600)))
+	}
+}
+
+func tail(n int64, s string) string {
+	if n == 0 {
+		return ""
+	}
+	return " " + s
+}
+
+// Left is “about … left”, or empty while the time is unknown.
+func Left(d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
+	return lang.L("about {{.Time}} left", map[string]any{"Time": Duration(d)})
+}
+
+// Bytes is a size in words, in steps of 1000: 12.3 MB.
+func Bytes(n int64) string {
+	v, units := float64(n), []string{"B", "kB", "MB", "GB", "TB"}
+	i := 0
+	for v >= 999.5 && i < len(units)-1 {
+		v /= 1000
+		i++
+	}
+	if i == 0 || v >= 100 {
+		return fmt.Sprintf("%.0f %s", v, units[i])
+	}
+	return fmt.Sprintf("%.1f %s", v, units[i])
+}
+
+// Thousands is a whole number with its thousands apart: 4,200.
+func Thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	neg := strings.HasPrefix(s, "-")
+	s = strings.TrimPrefix(s, "-")
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	if neg {
+		return "−" + s
+	}
+	return s
+}
+
+// Count is a large number in short: 6.5 M.
+func Count(n int64) string {
+	switch {
+	case n >= 1_000_000_000:
+		return fmt.Sprintf("%.1f G", float64(n)/1e9)
+	case n >= 1_000_000:
+		return fmt.Sprintf("%.1f M", float64(n)/1e6)
+	case n >= 10_000:
+		return fmt.Sprintf("%.0f k", float64(n)/1e3)
+	default:
+		return Thousands(n)
+	}
+}

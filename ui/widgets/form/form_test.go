@@ -1,0 +1,65 @@
+package form
+
+import (
+	"testing"
+	"time"
+
+	"fyne.io/fyne/v2/test"
+	"github.com/stretchr/testify/require"
+)
+
+func TestEntrySaysWhatIsWrong(t *testing.T) {
+	test.NewTempApp(t)
+	var got []string
+	e := NewEntry("5", Whole(1, 100), func(s string) { got = append(got, s) })
+	w := test.NewWindow(e)
+	defer w.Close()
+	e.Entry.SetText("12")
+	e.Entry.SetText("101")
+	require.Equal(t, "Enter a whole number from 1 to 100.", e.Problem())
+	e.Entry.SetText("1.5")
+	require.NotEmpty(t, e.Problem())
+	e.Entry.SetText("7")
+	require.Empty(t, e.Problem())
+	e.SetText("8") // by program: no call
+	require.Equal(t, []string{"12", "7"}, got)
+	require.NoError(t, Real(0, 1)("0.5"))
+	require.Error(t, Real(0, 1)("NaN"))
+	require.Error(t, Real(0, 1)("x"))
+}
+
+func TestProgressCancelsOnce(t *testing.T) {
+	test.NewTempApp(t)
+	n := 0
+	p := NewProgress(func() { n++ })
+	w := test.NewWindow(p)
+	defer w.Close()
+	p.Set(0.5, "3 of 6")
+	require.Equal(t, "3 of 6", p.text.Text)
+	test.Tap(p.cancel)
+	test.Tap(p.cancel)
+	p.Set(0.6, "4 of 6")
+	require.Equal(t, 1, n)
+	require.Equal(t, "Stopping…", p.text.Text)
+	p.Set(-1, "")
+	require.True(t, p.busy.Running())
+	p.Set(1, "")
+	require.False(t, p.busy.Running())
+	p.Reset()
+	require.False(t, p.cancel.Disabled())
+}
+
+func TestWords(t *testing.T) {
+	test.NewTempApp(t)
+	require.Equal(t, "8 s", Duration(8*time.Second))
+	require.Equal(t, "3 min 20 s", Duration(200*time.Second))
+	require.Equal(t, "2 h 5 min", Duration(2*time.Hour+5*time.Minute))
+	require.Equal(t, "3 d 4 h", Duration(76*time.Hour))
+	require.Equal(t, "2 h", Duration(2*time.Hour))
+	require.Equal(t, "12.3 MB", Bytes(12_300_000))
+	require.Equal(t, "999 B", Bytes(999))
+	require.Equal(t, "1.0 MB", Bytes(999_999))
+	require.Equal(t, "4,200", Thousands(4200))
+	require.Equal(t, "−1,234,567", Thousands(-1234567))
+	require.Equal(t, "6.5 M", Count(6_500_000))
+}

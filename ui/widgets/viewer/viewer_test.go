@@ -1,0 +1,146 @@
+package viewer
+
+import (
+	"image"
+	"image/color"
+	"testing"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/test"
+	"github.com/stretchr/testify/require"
+
+	uitheme "unnoise/ui/theme"
+)
+
+func board(w, h int) *image.RGBA {
+	img := image.NewRGBA(image.Rect(0, 0, w, h))
+	for y := range h {
+		for x := range w {
+			img.SetRGBA(x, y, color.RGBA{uint8(x * 8), uint8(y * 8), uint8((x + y) % 2 * 255), 255})
+		}
+	}
+	return img
+}
+
+func shown(t testing.TB, o fyne.CanvasObject, w, h float32) {
+	test.NewTempApp(t).Settings().SetTheme(uitheme.New(uitheme.Light))
+	win := test.NewWindow(o)
+	win.SetPadded(false)
+	win.Resize(fyne.NewSize(w, h))
+	t.Cleanup(win.Close)
+}
+
+// A fitted 32×32 picture in 330 pixels is enlarged tenfold, every pixel a square of one colour.
+func TestFitIsCrisp(t *testing.T) {
+	v := New()
+	shown(t, v, 330, 330)
+	src := board(32, 32)
+	v.SetImage(src)
+	out := v.draw(330, 330).(*image.RGBA)
+	for y := range 320 {
+		for x := range 320 {
+			require.Equal(t, src.RGBAAt(x/10, y/10), out.RGBAAt(x+5, y+5))
+		}
+	}
+	require.NotEqual(t, src.RGBAAt(0, 0), out.RGBAAt(2, 2))
+}
+
+func TestTransparentPicturesAreBlended(t *testing.T) {
+	v := New()
+	shown(t, v, 64, 64)
+	img := image.NewRGBA(image.Rect(0, 0, 1, 1))
+	img.SetRGBA(0, 0, color.RGBA{100, 0, 0, 128})
+	v.SetImage(img)
+	out := v.draw(64, 64).(*image.RGBA)
+	well := color.RGBAModel.Convert(uitheme.Color(uitheme.ColorNameWell)).(color.RGBA)
+	require.InDelta(t, 100+float64(well.R)*127/255, float64(out.RGBAAt(32, 32).R), 1)
+	require.Equal(t, uint8(255), out.RGBAAt(32, 32).A)
+}
+
+func TestZoomKeepsThePointUnderThePointer(t *testing.T) {
+	v := New()
+	shown(t, v, 320, 320)
+	src := board(32, 32)
+	v.SetImage(src)
+	before := v.draw(320, 320).(*image.RGBA).RGBAAt(75, 215)
+	v.Scrolled(&fyne.ScrollEvent{PointEvent: fyne.PointEvent{Position: fyne.NewPos(75, 215)}, Scrolled: fyne.NewDelta(0, 60)})
+	require.Greater(t, v.View().Zoom, 15.0)
+	require.Equal(t, before, v.draw(320, 320).(*image.RGBA).RGBAAt(75, 215))
+	at := v.View()
+	v.Dragged(&fyne.DragEvent{Dragged: fyne.NewDelta(-40, 0)})
+	require.Greater(t, v.View().X, at.X)
+	v.DoubleTapped(nil)
+	require.Zero(t, v.View().Zoom)
+	v.DoubleTapped(nil)
+	require.Equal(t, 1.0, v.View().Zoom)
+}
+
+func TestLargePictureIsReduced(t *testing.T) {
+	v := New()
+	shown(t, v, 100, 100)
+	big := image.NewRGBA(image.Rect(0, 0, 1000, 500))
+	for i := range big.Pix {
+		big.Pix[i] = 255
+	}
+	v.SetImage(big)
+	out := v.draw(100, 100).(*image.RGBA)
+	require.Equal(t, color.RGBA{255, 255, 255, 255}, out.RGBAAt(50, 50))
+	require.NotEqual(t, color.RGBA{255, 255, 255, 255}, out.RGBAAt(50, 10))
+}
+
+func TestCompare(t *testing.T) {
+	c := NewCompare()
+	shown(t, c, 800, 500)
+	a, b := board(8, 8), board(8, 8)
+	b.SetRGBA(0, 0, color.RGBA{9, 9, 9, 255})
+	c.Set(a, b, "first", "second")
+	require.Same(t, a, c.a.Image())
+	c.Swap()
+	require.Same(t, b, c.a.Image())
+	c.a.Scrolled(&fyne.ScrollEvent{PointEvent: fyne.PointEvent{Position: fyne.NewPos(10, 10)}, Scrolled: fyne.NewDelta(0, 30)})
+	require.Equal(t, c.a.View(), c.b.View())
+	c.SetMode(Swap)
+	first := c.single.Image()
+	c.single.Tapped(nil)
+	require.NotSame(t, first, c.single.Image())
+	c.SetMode(Difference)
+	require.Contains(t, c.text.Text, "cannot")
+	d := image.NewRGBA(image.Rect(0, 0, 8, 8))
+	d.SetRGBA(0, 0, color.RGBA{9, 100, 0, 255})
+	c.SetDifference(d, 0.0125)
+	require.Contains(t, c.text.Text, "1.25")
+	c.gainer.SetValue(4)
+	require.Equal(t, color.RGBA{36, 255, 0, 255}, c.single.Image().RGBAAt(0, 0))
+}
+
+func TestScrubber(t *testing.T) {
+	at := -1
+	s := NewScrubber(func(i int) { at = i })
+	shown(t, s, 400, 60)
+	require.True(t, s.play.Disabled())
+	s.SetCount(3)
+	require.Equal(t, 2, at)
+	s.SetCount(5) // it was at the end, so it follows
+	require.Equal(t, 4, at)
+	s.Set(1)
+	s.SetCount(6)
+	require.Equal(t, 1, s.Index())
+	s.Set(3)
+	s.Toggle()
+	require.Eventually(t, func() bool { return !s.Playing() }, 5*time.Second, 10*time.Millisecond)
+	require.Equal(t, 5, s.Index())
+	s.Toggle()
+	require.True(t, s.Playing())
+	s.Stop()
+	require.False(t, s.Playing())
+}
+
+func BenchmarkDraw(b *testing.B) {
+	v := New()
+	shown(b, v, 1200, 800)
+	v.SetImage(board(32, 32))
+	for b.Loop() {
+		v.draw(1200, 800)
+	}
+}
