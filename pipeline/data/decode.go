@@ -1,0 +1,224 @@
+package data
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	_ "image/gif" // registers the format
+	_ "image/jpeg"
+	_ "image/png"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/disintegration/imaging"
+	_ "golang.org/x/image/bmp"
+	_ "golang.org/x/image/tiff"
+	_ "golang.org/x/image/webp"
+)
+
+// limits bound what one file may ask for.
+type limits struct {
+	file   int64 // bytes of one picture's file
+	pixels int   // pixels of one decoded picture
+}
+
+var defaultLimits = limits{file: 128 << 20, pixels: 64 << 20}
+
+// memoryBudget bounds the pictures that are decoded at the same time, in bytes. It admits one of the largest.
+const memoryBudget = 1 << 30
+
+// reason is an error whose text is a reason for a person.
+type reason string
+
+func (r reason) Error() string { return string(r) }
+
+// info is what a picture's header says.
+type info struct {
+	format         string
+	width, height  int // as stored, before EXIF orientation
+	channels, bits int
+}
+
+// cost is the memory in bytes that decoding and converting the picture may take.
+func (in info) cost() int64 {
+	return int64(in.width) * int64(in.height) * 4 * int64(in.bits/8) * 2
+}
+
+// readInfo reads the header of an encoded picture and refuses what is too large, before any pixel is decoded.
+func readInfo(b []byte, lim limits) (in info, err error) {
+	defer recovered(&err)
+	if len(b) == 0 {
+		return in, reason("the file is empty")
+	}
+	if int64(len(b)) > lim.file {
+		return in, reason(fmt.Sprintf("the file is larger than %d MiB", lim.file>>20))
+	}
+	cfg, format, err := image.DecodeConfig(bytes.NewReader(b))
+	if err != nil {
+		return in, err
+	}
+	if cfg.Width <= 0 || cfg.Height <= 0 {
+		return in, reason("it has no pixels")
+	}
+	if err := checkPixels(cfg.Width, cfg.Height, lim); err != nil {
+		return in, err
+	}
+	if format == "webp" {
+		if err := checkWebP(b, lim); err != nil {
+			return in, err
+		}
+	}
+	in = info{format: format, width: cfg.Width, height: cfg.Height, channels: 3, bits: 8}
+	switch m := cfg.ColorModel.(type) {
+	case color.Palette:
+		if slices.ContainsFunc(m, func(c color.Color) bool { _, _, _, a := c.RGBA(); return a != 0xffff }) {
+			in.channels = 4
+		}
+	default:
+		switch m {
+		case color.GrayModel:
+			in.channels = 1
+		case color.Gray16Model:
+			in.channels, in.bits = 1, 16
+		case color.NRGBAModel, color.NYCbCrAModel:
+			in.channels = 4
+		case color.NRGBA64Model:
+			in.channels, in.bits = 4, 16
+		case color.RGBA64Model:
+			in.bits = 16 // PNG's and TIFF's opaque 16-bit colour
+		}
+	}
+	return in, nil
+}
+
+func checkPixels(w, h int, lim limits) error {
+	if w > lim.pixels/h { // w*h > pixels, without overflow
+		return reason(fmt.Sprintf("%d × %d pixels are more than the limit of %d megapixels", w, h, lim.pixels>>20))
+	}
+	return nil
+}
+
+// checkWebP looks at the size in the frame's own header: in an extended file, the size that DecodeConfig reports is that of
+// the canvas, while the decoder allocates by the frame's. WebP container specification, RFC 9649 section 2.7; the VP8 frame header is
+// RFC 6386 section 9.1.
+func checkWebP(b []byte, lim limits) error {
+	for rest := b[min(12, len(b)):]; len(rest) >= 8; {
+		id, size := string(rest[:4]), uint64(rest[4])|uint64(rest[5])<<8|uint64(rest[6])<<16|uint64(rest[7])<<24
+		body := rest[8:]
+		if id == "VP8 " && len(body) >= 10 {
+			w, h := int(body[6])|int(body[7]&0x3f)<<8, int(body[8])|int(body[9]&0x3f)<<8
+			if h > 0 {
+				return checkPixels(w, h, lim)
+			}
+		}
+		if id == "VP8L" && len(body) >= 5 {
+			v := uint32(body[1]) | uint32(body[2])<<8 | uint32(body[3])<<16 | uint32(body[4])<<24
+			return checkPixels(int(v&0x3fff)+1, int(v>>14&0x3fff)+1, lim)
+		}
+		if id == "ANIM" || id == "ANMF" {
+			return reason("it is an animated WebP, which cannot be read: save one frame of it")
+		}
+		size += size & 1
+		if size > uint64(len(body)) {
+			return nil // cut short: the decoder will say so
+		}
+		rest = body[size:]
+	}
+	return nil
+}
+
+// decodePixels decodes a picture whose header has been checked. EXIF orientation is applied, an animation gives its first frame.
+func decodePixels(b []byte, in info) (img image.Image, err error) {
+	defer recovered(&err)
+	if in.format == "jpeg" {
+		return imaging.Decode(bytes.NewReader(b), imaging.AutoOrientation(true))
+	}
+	if img, _, err = image.Decode(bytes.NewReader(b)); err != nil {
+		return nil, err
+	}
+	full := image.Rect(0, 0, in.width, in.height)
+	if in.format == "gif" && img.Bounds() != full { // a first frame that covers only a part of the canvas
+		canvas := image.NewNRGBA(full)
+		draw.Draw(canvas, img.Bounds(), img, img.Bounds().Min, draw.Src)
+		return canvas, nil
+	}
+	if img.Bounds().Size() != full.Size() {
+		return nil, reason("its header and its content disagree about its size")
+	}
+	return img, nil
+}
+
+// to8 converts pictures with 16 bits per channel to 8, un-premultiplied, rounding to the nearest; the conversions of the imaging
+// library cut off the low byte. Other pictures are returned as they are.
+func to8(img image.Image) image.Image {
+	var at func(x, y int) (r, g, b, a uint32) // 16 bits, not premultiplied
+	switch src := img.(type) {
+	case *image.NRGBA64:
+		at = func(x, y int) (r, g, b, a uint32) {
+			c := src.NRGBA64At(x, y)
+			return uint32(c.R), uint32(c.G), uint32(c.B), uint32(c.A)
+		}
+	case *image.RGBA64:
+		at = func(x, y int) (r, g, b, a uint32) {
+			c := src.RGBA64At(x, y)
+			if c.A == 0 {
+				return 0, 0, 0, 0
+			}
+			a = uint32(c.A)
+			un := func(v uint16) uint32 { return min((uint32(v)*0xffff+a/2)/a, 0xffff) } // a hostile file may hold v > a
+			return un(c.R), un(c.G), un(c.B), a
+		}
+	case *image.Gray16:
+		at = func(x, y int) (r, g, b, a uint32) {
+			v := uint32(src.Gray16At(x, y).Y)
+			return v, v, v, 0xffff
+		}
+	default:
+		return img
+	}
+	rect := img.Bounds()
+	out := image.NewNRGBA(image.Rect(0, 0, rect.Dx(), rect.Dy()))
+	p := out.Pix
+	for y := rect.Min.Y; y < rect.Max.Y; y++ {
+		for x := rect.Min.X; x < rect.Max.X; x++ {
+			r, g, b, a := at(x, y)
+			p[0], p[1], p[2], p[3] = round8(r), round8(g), round8(b), round8(a)
+			p = p[4:]
+		}
+	}
+	return out
+}
+
+// round8 is the nearest to v·255/65535.
+func round8(v uint32) uint8 { return uint8((v + 128) / 257) }
+
+// recovered turns a panic into an error: a decoder that trips over a hostile file must not end the program.
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = reason(fmt.Sprintf("it is damaged (%v)", r))
+	}
+}
+
+// why puts an error into words for the list of bad files.
+func why(err error) string {
+	var r reason
+	switch {
+	case errors.As(err, &r):
+		return string(r)
+	case errors.Is(err, image.ErrFormat):
+		return "its content is not a PNG, JPEG, GIF, BMP, TIFF or WebP picture"
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF),
+		slices.ContainsFunc([]string{"not enough", "unexpected EOF", "short Huffman"}, func(s string) bool { return strings.Contains(err.Error(), s) }): // as the decoders put it
+		return "the file ends too early: it was cut off"
+	case errors.Is(err, fs.ErrPermission):
+		return "there is no permission to read it"
+	case errors.Is(err, fs.ErrNotExist):
+		return "it does not exist any more"
+	}
+	return "it is damaged (" + err.Error() + ")"
+}

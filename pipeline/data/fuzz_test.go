@@ -1,0 +1,110 @@
+package data
+
+import (
+	"encoding/json"
+	"image"
+	"image/color"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// tight limits keep each fuzzed input cheap; the code is the same.
+var tight = limits{file: 1 << 20, pixels: 1 << 16}
+
+func FuzzImage(f *testing.F) {
+	img := picture(9, 7)
+	for _, ext := range []string{".png", ".jpg", ".gif", ".bmp", ".tiff", ".webp"} {
+		b := encode(f, ext, img)
+		f.Add(b)
+		f.Add(b[:len(b)*2/3])
+	}
+	deep := image.NewNRGBA64(image.Rect(0, 0, 3, 3))
+	f.Add(encode(f, ".png", deep))
+	f.Add(encode(f, ".png", image.NewPaletted(image.Rect(0, 0, 5, 5), color.Palette{color.Transparent, color.White})))
+	f.Add(withOrientation(encode(f, ".jpg", img), 6))
+	pp := Preprocess{Width: 5, Height: 4, Channels: 4, Fit: Fit}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		in, err := readInfo(b, tight)
+		if err != nil {
+			require.NotEmpty(t, why(err))
+			return
+		}
+		require.LessOrEqual(t, in.width*in.height, tight.pixels)
+		got, err := decodePixels(b, in)
+		if err != nil {
+			require.NotEmpty(t, why(err))
+			return
+		}
+		require.Positive(t, got.Bounds().Dx()*got.Bounds().Dy())
+		newFingerprint(got)
+		pp.planes(make([]byte, pp.Dim()), pp.render(got))
+	})
+}
+
+func FuzzZip(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "seed.zip")
+	writeZip(f, path, map[string][]byte{"a/x.png": encode(f, ".png", picture(4, 4)), "b/../y.png": nil, "c/z.txt": []byte("hi")})
+	b, err := os.ReadFile(path)
+	require.NoError(f, err)
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		path := filepath.Join(t.TempDir(), "fuzz.zip")
+		write(t, path, b)
+		rep, err := scan(t.Context(), path, tight, nil)
+		if err == nil {
+			require.NotEmpty(t, rep.Items)
+		}
+	})
+}
+
+func FuzzIDX(f *testing.F) {
+	b := idxBytes(2, 3, 3, func(i, y, x int) byte { return byte(i + y + x) })
+	f.Add(b, labelBytes(0, 1))
+	f.Add(gz(f, b), gz(f, labelBytes(0, 1)))
+	f.Fuzz(func(t *testing.T, images, labels []byte) {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "train-images-idx3-ubyte"), images)
+		write(t, filepath.Join(dir, "train-labels-idx1-ubyte"), labels)
+		x, err := openIDX(filepath.Join(dir, "train-images-idx3-ubyte"))
+		if err != nil {
+			return
+		}
+		defer x.Close()
+		require.Len(t, x.labels, x.n)
+		for _, i := range []int{0, x.n - 1} {
+			_, err := x.image(i)
+			require.NoError(t, err, "what the header promises is there")
+		}
+	})
+}
+
+func FuzzCacheJSON(f *testing.F) {
+	_, rep := folder(f, 3)
+	dir := f.TempDir()
+	c := build(f, rep, small, dir)
+	good, err := json.Marshal(c.m)
+	require.NoError(f, err)
+	bin, err := os.ReadFile(filepath.Join(dir, cacheBin))
+	require.NoError(f, err)
+	f.Add(good, bin)
+	f.Add(good[:len(good)/2], bin)
+	f.Add([]byte(`{"format":"unnoise-cache","version":1}`), []byte{})
+	f.Fuzz(func(t *testing.T, js, bin []byte) {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, cacheJSON), js)
+		write(t, filepath.Join(dir, cacheBin), bin)
+		c, err := OpenCache(dir)
+		if err != nil {
+			return
+		}
+		x := make([]float32, c.Dim())
+		for i := range c.Len() {
+			c.Read(i, x)
+			require.Less(t, c.Class(i), len(c.Classes()))
+		}
+		require.NoError(t, c.Close())
+	})
+}

@@ -1,0 +1,220 @@
+package data
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Magic numbers of the IDX format: two zero bytes, the type (8: unsigned byte), the number of dimensions.
+// LeCun, Cortes and Burges, "The MNIST database of handwritten digits", section "File formats".
+const (
+	idxImages = 0x00000803
+	idxLabels = 0x00000801
+)
+
+// Bounds for an IDX file. They are far above any dataset in the format, and keep a hostile .gz from filling the memory.
+const (
+	maxIDXBytes = 4 << 30
+	maxIDXSide  = 4096
+)
+
+// idxFile gives the pictures of an IDX file by number.
+type idxFile struct {
+	n, w, h int
+	pixels  io.ReaderAt // behind the header
+	labels  []byte      // one a picture, or nil
+	file    io.Closer   // nil when the pictures were inflated into memory
+}
+
+// openIDX opens an images file (.gz too) and the labels beside it, if there are any.
+func openIDX(path string) (*idxFile, error) {
+	x, err := openIDXImages(path)
+	if err != nil {
+		return nil, err
+	}
+	labels := labelsBeside(path)
+	if labels == "" {
+		return x, nil
+	}
+	if x.labels, err = readIDXLabels(labels, x.n); err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
+	return x, nil
+}
+
+func openIDXImages(path string) (x *idxFile, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the IDX file: %w", err)
+	}
+	defer func() {
+		if err != nil || x.file == nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("open the IDX file: %w", err)
+	}
+	const header = 16
+	var head [header]byte
+	zipped, err := isGzip(f)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if !zipped {
+		if _, err := f.ReadAt(head[:], 0); err != nil {
+			return nil, fmt.Errorf("%s is not an IDX file of images: its header is cut off", path)
+		}
+		if x, err = parseIDXHeader(path, head[:]); err != nil {
+			return nil, err
+		}
+		if want := header + int64(x.n)*int64(x.w*x.h); st.Size() < want {
+			return nil, fmt.Errorf("%s is cut off: its header promises %d bytes and it has %d", path, want, st.Size())
+		}
+		x.file, x.pixels = f, io.NewSectionReader(f, header, st.Size()-header)
+		return x, nil
+	}
+	z, err := gzip.NewReader(bufio.NewReader(f))
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a gzip file: %w", path, err)
+	}
+	if _, err := io.ReadFull(z, head[:]); err != nil {
+		return nil, fmt.Errorf("%s is not an IDX file of images: its header is cut off", path)
+	}
+	if x, err = parseIDXHeader(path, head[:]); err != nil {
+		return nil, err
+	}
+	want := int64(x.n) * int64(x.w*x.h)
+	var buf bytes.Buffer // grows with what is really there, not with what the header promises
+	if got, err := io.Copy(&buf, io.LimitReader(z, want)); err != nil || got < want {
+		return nil, fmt.Errorf("%s is cut off or damaged: its header promises %d pictures and it has %d", path, x.n, got/int64(x.w*x.h))
+	}
+	x.pixels = bytes.NewReader(buf.Bytes())
+	return x, nil
+}
+
+func parseIDXHeader(path string, b []byte) (*idxFile, error) {
+	be := binary.BigEndian
+	if magic := be.Uint32(b); magic != idxImages {
+		return nil, fmt.Errorf("%s is not an IDX file of images: its magic number is %#08x instead of %#08x", path, magic, idxImages)
+	}
+	n, h, w := int64(be.Uint32(b[4:])), int64(be.Uint32(b[8:])), int64(be.Uint32(b[12:]))
+	if n == 0 || h == 0 || w == 0 || h > maxIDXSide || w > maxIDXSide || n > maxIDXBytes/(w*h) {
+		return nil, fmt.Errorf("%s claims %d pictures of %d × %d: that is out of bounds", path, n, w, h)
+	}
+	return &idxFile{n: int(n), w: int(w), h: int(h)}, nil
+}
+
+func readIDXLabels(path string, n int) (_ []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the labels: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	zipped, err := isGzip(f)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	var r io.Reader = bufio.NewReader(f)
+	if zipped {
+		if r, err = gzip.NewReader(r); err != nil {
+			return nil, fmt.Errorf("%s is not a gzip file: %w", path, err)
+		}
+	}
+	b, err := io.ReadAll(io.LimitReader(r, 8+int64(n)))
+	if err != nil {
+		return nil, fmt.Errorf("%s is cut off or damaged: %w", path, err)
+	}
+	if len(b) < 8 || binary.BigEndian.Uint32(b) != idxLabels {
+		return nil, fmt.Errorf("%s is not an IDX file of labels", path)
+	}
+	if count := binary.BigEndian.Uint32(b[4:]); int64(count) != int64(n) || len(b) != 8+n {
+		return nil, fmt.Errorf("%s has %d labels for %d pictures: the two files do not belong together", path, min(int(count), len(b)-8), n)
+	}
+	return b[8:], nil
+}
+
+// image reads picture i.
+func (x *idxFile) image(i int) (*image.Gray, error) {
+	if i < 0 || i >= x.n {
+		return nil, reason(fmt.Sprintf("the file has %d pictures, not %d", x.n, i+1))
+	}
+	img := image.NewGray(image.Rect(0, 0, x.w, x.h))
+	if _, err := x.pixels.ReadAt(img.Pix, int64(i)*int64(len(img.Pix))); err != nil {
+		return nil, err
+	}
+	return img, nil
+}
+
+// Close closes the file.
+func (x *idxFile) Close() error {
+	if x.file == nil {
+		return nil
+	}
+	return x.file.Close()
+}
+
+// isGzip looks for gzip's magic number (RFC 1952, section 2.3.1) at the file's start, and leaves the position there.
+func isGzip(f *os.File) (bool, error) {
+	var b [2]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return b == [2]byte{0x1f, 0x8b}, nil
+}
+
+// isIDXName tells an images file by its customary name: train-images-idx3-ubyte, t10k-images.idx3-ubyte.gz.
+func isIDXName(name string) bool {
+	name = strings.ToLower(strings.TrimSuffix(name, ".gz"))
+	return strings.HasSuffix(name, "images-idx3-ubyte") || strings.HasSuffix(name, "images.idx3-ubyte")
+}
+
+// idxIn finds the images file of a folder: the training set first, else the first by name, else "".
+func idxIn(dir string) (string, error) {
+	entries, err := os.ReadDir(dir) // sorted
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, e := range entries {
+		if !e.IsDir() && isIDXName(e.Name()) {
+			found = append(found, filepath.Join(dir, e.Name()))
+		}
+	}
+	if len(found) == 0 {
+		return "", nil
+	}
+	if i := slices.IndexFunc(found, func(p string) bool { return strings.HasPrefix(filepath.Base(p), "train") }); i > 0 {
+		return found[i], nil
+	}
+	return found[0], nil
+}
+
+// labelsBeside finds the labels that belong to an images file, zipped or not, or "".
+func labelsBeside(images string) string {
+	dir, base := filepath.Split(images)
+	base = strings.TrimSuffix(base, ".gz")
+	for _, r := range []string{"-", "."} {
+		name := strings.Replace(base, "images"+r+"idx3", "labels"+r+"idx1", 1)
+		if name == base {
+			continue
+		}
+		for _, p := range []string{name, name + ".gz"} {
+			if st, err := os.Stat(filepath.Join(dir, p)); err == nil && st.Mode().IsRegular() {
+				return filepath.Join(dir, p)
+			}
+		}
+	}
+	return ""
+}

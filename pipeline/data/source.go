@@ -1,0 +1,403 @@
+package data
+
+import (
+	"archive/zip"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// Bounds for folders and archives.
+const (
+	maxFiles = 2_000_000
+	maxDepth = 32        // folders inside folders
+	zipRatio = 200       // how many times its own size an archive may expand to, …
+	zipFree  = 256 << 20 // … beyond this many bytes
+)
+
+// extensions are those of files that are meant to be pictures. What a file really is, its content says.
+var extensions = map[string]bool{
+	".png": true, ".jpg": true, ".jpeg": true, ".jfif": true, ".gif": true, ".bmp": true, ".tif": true, ".tiff": true, ".webp": true,
+}
+
+// Source is an open place that pictures come from. It is safe for concurrent use.
+type Source struct {
+	kind    Kind
+	path    string
+	lim     limits
+	mem     *semaphore.Weighted
+	archive *zip.ReadCloser
+	files   map[string]*zip.File // of an archive: the usable ones by cleaned name
+	bad     []BadFile            // of an archive
+	ignored int                  // of an archive
+	idx     *idxFile
+	stamp   int64 // of an archive or IDX file: its modification time in nanoseconds
+}
+
+// entry is a file that is meant to be a picture, before it has been looked at.
+type entry struct {
+	name  string
+	size  int64
+	stamp int64 // changes when the content does: the modification time in nanoseconds
+}
+
+// OpenSource opens a folder, a .zip, or an IDX images file (also one in the folder that is given; .gz too).
+func OpenSource(path string) (*Source, error) { return openSource(path, defaultLimits) }
+
+func openSource(path string, lim limits) (*Source, error) {
+	s := &Source{path: path, lim: lim, mem: semaphore.NewWeighted(memoryBudget)}
+	st, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s does not exist: give a folder of pictures, a .zip or an IDX file: %w", path, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the dataset: %w", err)
+	}
+	if st.IsDir() {
+		images, err := idxIn(path)
+		if err != nil {
+			return nil, fmt.Errorf("open the dataset: %w", err)
+		}
+		if images == "" {
+			s.kind = Folder
+			return s, nil
+		}
+		if st, err = os.Stat(images); err != nil {
+			return nil, fmt.Errorf("open the dataset: %w", err)
+		}
+		path = images
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a folder and not a file", path)
+	}
+	s.stamp = st.ModTime().UnixNano()
+	switch {
+	case isIDXName(filepath.Base(path)):
+		s.kind = IDX
+		s.idx, err = openIDX(path)
+	case strings.EqualFold(filepath.Ext(path), ".zip"):
+		s.kind = Zip
+		err = s.openZip(st.Size())
+	default:
+		return nil, fmt.Errorf("%s is not a dataset: give a folder of pictures, a .zip or an IDX file (…-images-idx3-ubyte)", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Source) openZip(size int64) error {
+	z, err := zip.OpenReader(s.path)
+	if errors.Is(err, zip.ErrInsecurePath) { // only the names are used, and only as names; the bad ones are reported
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s cannot be read as a .zip archive: %w", s.path, err)
+	}
+	s.archive = z
+	if len(z.File) > maxFiles {
+		return errors.Join(fmt.Errorf("%s has %d entries, more than the limit of %d", s.path, len(z.File), maxFiles), z.Close())
+	}
+	var total uint64
+	for _, f := range z.File {
+		total += min(f.UncompressedSize64, 1<<40)
+	}
+	if allowed := uint64(size)*zipRatio + zipFree; total > allowed {
+		return errors.Join(fmt.Errorf("%s claims to expand from %d to %d MiB: it is refused as a zip bomb", s.path, size>>20, total>>20), z.Close())
+	}
+	s.indexZip()
+	return nil
+}
+
+// Close releases the source's files.
+func (s *Source) Close() error {
+	switch s.kind {
+	case Zip:
+		return s.archive.Close()
+	case IDX:
+		return s.idx.Close()
+	}
+	return nil
+}
+
+// list finds the files that are meant to be pictures, sorted by name, those that cannot be, and how many were ignored.
+func (s *Source) list(ctx context.Context) (found []entry, bad []BadFile, ignored int, err error) {
+	switch s.kind {
+	case Folder:
+		w := walker{ctx: ctx, root: s.path, seen: map[string]bool{}}
+		if err := w.walk("", 0); err != nil {
+			return nil, nil, 0, err
+		}
+		found, bad, ignored = w.found, w.bad, w.ignored
+	case Zip:
+		for name, f := range s.files {
+			found = append(found, entry{name: name, size: int64(f.UncompressedSize64), stamp: s.stamp})
+		}
+		bad, ignored = slices.Clone(s.bad), s.ignored
+	case IDX:
+		for i := range s.idx.n {
+			found = append(found, entry{name: idxName(i), size: int64(s.idx.w * s.idx.h), stamp: s.stamp})
+		}
+	}
+	slices.SortFunc(found, func(a, b entry) int { return strings.Compare(a.name, b.name) })
+	return found, bad, ignored, nil
+}
+
+func idxName(i int) string { return fmt.Sprintf("%08d", i) }
+
+// indexZip sorts an archive's entries into usable, bad and ignored ones.
+func (s *Source) indexZip() {
+	s.files = make(map[string]*zip.File, len(s.archive.File))
+	for _, f := range s.archive.File {
+		name := strings.ReplaceAll(f.Name, `\`, "/") // as some Windows programs write them
+		refuse := func(format string, a ...any) {
+			s.bad = append(s.bad, BadFile{Name: name, Reason: fmt.Sprintf(format, a...)})
+		}
+		switch {
+		case strings.HasSuffix(name, "/"):
+		case !wanted(name) || !f.Mode().IsRegular():
+			s.ignored++
+		case !fs.ValidPath(name):
+			refuse("its path leads out of the archive")
+		case strings.Count(name, "/") > maxDepth:
+			refuse("it lies more than %d folders deep", maxDepth)
+		case f.Flags&1 != 0:
+			refuse("it is encrypted")
+		case f.UncompressedSize64 > uint64(s.lim.file):
+			refuse("the file is larger than %d MiB", s.lim.file>>20)
+		case s.files[name] != nil:
+			refuse("the archive has two files of this name")
+		default:
+			s.files[name] = f
+		}
+	}
+}
+
+// wanted says whether a file is meant to be a picture: not hidden, no macOS resource fork, a picture's extension.
+func wanted(name string) bool {
+	for part := range strings.SplitSeq(name, "/") {
+		if hidden(part) {
+			return false
+		}
+	}
+	return extensions[strings.ToLower(path.Ext(name))]
+}
+
+func hidden(part string) bool {
+	return part == "__MACOSX" || (strings.HasPrefix(part, ".") && part != "." && part != "..")
+}
+
+// walker collects a folder's files. It follows symbolic links, and enters each real folder once, so loops end.
+type walker struct {
+	ctx     context.Context
+	root    string
+	seen    map[string]bool // real paths of the folders entered
+	found   []entry
+	bad     []BadFile
+	ignored int
+}
+
+func (w *walker) walk(rel string, depth int) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	dir := filepath.Join(w.root, filepath.FromSlash(rel))
+	setAside := func(name string, err error) error {
+		if name == "" { // the dataset's own folder
+			return fmt.Errorf("read the folder %s: %w", w.root, err)
+		}
+		w.bad = append(w.bad, BadFile{Name: name, Reason: why(err)})
+		return nil
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return setAside(rel, err)
+	}
+	if w.seen[real] {
+		return nil
+	}
+	w.seen[real] = true
+	if depth > maxDepth {
+		return setAside(rel, reason(fmt.Sprintf("this folder lies more than %d folders deep", maxDepth)))
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return setAside(rel, err)
+	}
+	for _, e := range entries {
+		name := path.Join(rel, e.Name())
+		if hidden(e.Name()) {
+			w.ignored++
+			continue
+		}
+		if e.Type().IsRegular() && !wanted(e.Name()) {
+			w.ignored++
+			continue
+		}
+		st, err := os.Stat(filepath.Join(dir, e.Name())) // follows links
+		switch {
+		case err != nil && !wanted(e.Name()):
+			w.ignored++
+		case err != nil:
+			_ = setAside(name, err)
+		case st.IsDir():
+			if err := w.walk(name, depth+1); err != nil {
+				return err
+			}
+		case !st.Mode().IsRegular() || !wanted(e.Name()):
+			w.ignored++
+		case len(w.found) == maxFiles:
+			return fmt.Errorf("%s has more than %d pictures: give a smaller folder", w.root, maxFiles)
+		default:
+			w.found = append(w.found, entry{name: name, size: st.Size(), stamp: st.ModTime().UnixNano()})
+		}
+	}
+	return nil
+}
+
+// stat finds an item again by its name, without reading it.
+func (s *Source) stat(name string) (entry, error) {
+	switch s.kind {
+	case Zip:
+		f, err := s.zipFile(name)
+		if err != nil {
+			return entry{}, err
+		}
+		return entry{name: name, size: int64(f.UncompressedSize64), stamp: s.stamp}, nil
+	case IDX:
+		return entry{name: name, size: int64(s.idx.w * s.idx.h), stamp: s.stamp}, nil
+	}
+	file, err := s.filePath(name)
+	if err != nil {
+		return entry{}, err
+	}
+	st, err := os.Stat(file)
+	if err != nil {
+		return entry{}, err
+	}
+	return entry{name: name, size: st.Size(), stamp: st.ModTime().UnixNano()}, nil
+}
+
+func (s *Source) filePath(name string) (string, error) {
+	if !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
+		return "", reason("its path leads out of the folder")
+	}
+	return filepath.Join(s.path, filepath.FromSlash(name)), nil
+}
+
+func (s *Source) zipFile(name string) (*zip.File, error) {
+	f := s.files[name]
+	if f == nil {
+		return nil, fs.ErrNotExist
+	}
+	return f, nil
+}
+
+// read returns the bytes of a picture's file.
+func (s *Source) read(name string) (_ []byte, err error) {
+	var r io.ReadCloser
+	if s.kind == Zip {
+		f, err := s.zipFile(name)
+		if err != nil {
+			return nil, err
+		}
+		if r, err = f.Open(); err != nil {
+			return nil, err
+		}
+	} else {
+		file, err := s.filePath(name)
+		if err != nil {
+			return nil, err
+		}
+		st, err := os.Stat(file)
+		if err != nil {
+			return nil, err
+		}
+		if !st.Mode().IsRegular() { // opening a pipe would wait for ever
+			return nil, reason("it is not a regular file")
+		}
+		if r, err = os.Open(file); err != nil {
+			return nil, err
+		}
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	return io.ReadAll(io.LimitReader(r, s.lim.file+1)) // whatever its header says; readInfo refuses the one byte more
+}
+
+// with decodes the picture called name and hands it to use, within the memory budget. An error that is not the context's
+// concerns this picture alone.
+func (s *Source) with(ctx context.Context, name string, use func(image.Image, info) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.kind == IDX {
+		i, err := strconv.Atoi(name)
+		if err != nil {
+			return reason("it is not a number of a picture")
+		}
+		img, err := s.idx.image(i)
+		if err != nil {
+			return err
+		}
+		return use(img, info{format: "idx", width: s.idx.w, height: s.idx.h, channels: 1, bits: 8})
+	}
+	b, err := s.read(name)
+	if err != nil {
+		return err
+	}
+	in, err := readInfo(b, s.lim)
+	if err != nil {
+		return err
+	}
+	cost := min(in.cost(), memoryBudget)
+	if err := s.mem.Acquire(ctx, cost); err != nil {
+		return err
+	}
+	defer s.mem.Release(cost)
+	img, err := decodePixels(b, in)
+	if err != nil {
+		return err
+	}
+	return use(img, in)
+}
+
+// Image decodes one picture, as it is seen: EXIF orientation applied, the first frame of an animation.
+func (s *Source) Image(ctx context.Context, name string) (image.Image, error) {
+	var out image.Image
+	err := s.with(ctx, name, func(img image.Image, _ info) error {
+		out = img
+		return nil
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("%s: %s: %w", name, why(err), err)
+	}
+	return out, nil
+}
+
+// Decode decodes item i of a report. Whoever wants many opens the source once with [OpenSource].
+func Decode(ctx context.Context, rep *Report, i int) (img image.Image, err error) {
+	if i < 0 || i >= len(rep.Items) {
+		return nil, fmt.Errorf("the dataset has %d pictures, not %d", len(rep.Items), i+1)
+	}
+	s, err := OpenSource(rep.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return s.Image(ctx, rep.Items[i].Name)
+}
