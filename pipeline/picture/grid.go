@@ -1,0 +1,149 @@
+package picture
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"math"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/image/font"
+	"golang.org/x/image/font/gofont/goregular"
+	"golang.org/x/image/font/opentype"
+	"golang.org/x/image/math/fixed"
+)
+
+// GridOptions say how a contact sheet looks. The zero value is a square grid without gaps on white.
+type GridOptions struct {
+	Columns    int         // 0: as square as possible
+	Spacing    int         // pixels between and around the pictures
+	Scale      int         // whole-number enlargement of each picture; 0 is 1
+	Background color.Color // nil: white
+	Labels     []string    // under each picture; nil for none. The font covers Latin, Greek and Cyrillic
+}
+
+const (
+	labelSize   = 12 // pixels per em
+	labelHeight = 16
+)
+
+// Grid draws the pictures left to right, top to bottom, each centred in a cell of the largest's size. They are asked
+// for once, in order. The result is opaque if the background is.
+func Grid(ctx context.Context, fr Frames, o GridOptions) (*image.RGBA, error) {
+	if fr.N < 1 {
+		return nil, errNoFrames
+	}
+	if o.Labels != nil && len(o.Labels) != fr.N {
+		return nil, fmt.Errorf("there are %d labels for %d pictures", len(o.Labels), fr.N)
+	}
+	if o.Columns < 0 || o.Spacing < 0 || o.Scale < 0 {
+		return nil, fmt.Errorf("a grid cannot have %d columns, spacing %d and scale %d", o.Columns, o.Spacing, o.Scale)
+	}
+	imgs := make([]image.Image, fr.N) // at their own size, the sheet itself is larger
+	w, h := 1, 1
+	for i := range imgs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		img, err := fr.At(i)
+		if err != nil {
+			return nil, fmt.Errorf("picture %d: %w", i+1, err)
+		}
+		imgs[i] = img
+		w, h = max(w, img.Bounds().Dx()), max(h, img.Bounds().Dy())
+	}
+	cols := o.Columns
+	if cols == 0 {
+		cols = int(math.Ceil(math.Sqrt(float64(fr.N))))
+	}
+	cols = min(cols, fr.N)
+	rows := (fr.N + cols - 1) / cols
+	scale := max(o.Scale, 1)
+	cw, ch := w*scale, h*scale
+	below := 0
+	if o.Labels != nil {
+		below = labelHeight
+	}
+	// In float64, where nothing overflows.
+	fw := float64(cols)*(float64(w)*float64(scale)+float64(o.Spacing)) + float64(o.Spacing)
+	fh := float64(rows)*(float64(h)*float64(scale)+float64(below)+float64(o.Spacing)) + float64(o.Spacing)
+	if fw*fh > MaxPixels {
+		return nil, fmt.Errorf("the grid would have %.0f×%.0f pixels, more than %d: use fewer pictures or a smaller scale", fw, fh, MaxPixels)
+	}
+	sheet := image.NewRGBA(image.Rect(0, 0, int(fw), int(fh)))
+	bg := o.Background
+	if bg == nil {
+		bg = color.White
+	}
+	draw.Draw(sheet, sheet.Rect, image.NewUniform(bg), image.Point{}, draw.Src)
+	var text *labeller
+	if o.Labels != nil {
+		var err error
+		if text, err = newLabeller(sheet, bg); err != nil {
+			return nil, err
+		}
+	}
+	for i, img := range imgs {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		big, err := Scale(img, scale)
+		if err != nil {
+			return nil, err
+		}
+		b := big.Bounds()
+		x := o.Spacing + i%cols*(cw+o.Spacing)
+		y := o.Spacing + i/cols*(ch+below+o.Spacing)
+		at := image.Pt(x+(cw-b.Dx())/2, y+(ch-b.Dy())/2)
+		draw.Draw(sheet, image.Rectangle{Min: at, Max: at.Add(b.Size())}, big, b.Min, draw.Over)
+		if text != nil {
+			text.draw(o.Labels[i], x, y+ch, cw)
+		}
+	}
+	return sheet, nil
+}
+
+type labeller struct{ d font.Drawer }
+
+func newLabeller(dst draw.Image, bg color.Color) (*labeller, error) {
+	f, err := opentype.Parse(goregular.TTF)
+	if err != nil {
+		return nil, fmt.Errorf("load the label font: %w", err)
+	}
+	face, err := opentype.NewFace(f, &opentype.FaceOptions{Size: labelSize, DPI: 72, Hinting: font.HintingFull})
+	if err != nil {
+		return nil, fmt.Errorf("load the label font: %w", err)
+	}
+	ink := color.Black
+	if luma(bg) < 128 {
+		ink = color.White
+	}
+	return &labeller{font.Drawer{Dst: dst, Src: image.NewUniform(ink), Face: face}}, nil
+}
+
+// draw centres s under a cell of width w whose lower left corner is (x, y), shortened until it fits.
+func (l *labeller) draw(s string, x, y, w int) {
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > w { // no letter is narrower than a pixel
+		s = string(r[:w])
+	}
+	whole := s
+	for l.d.MeasureString(s).Ceil() > w {
+		whole = strings.TrimSuffix(whole, lastRune(whole))
+		if whole == "" {
+			return // not even one letter fits
+		}
+		s = whole + "…"
+	}
+	l.d.Dot = fixed.P(x, y+labelSize)
+	l.d.Dot.X += (fixed.I(w) - l.d.MeasureString(s)) / 2
+	l.d.DrawString(s)
+}
+
+func lastRune(s string) string {
+	_, n := utf8.DecodeLastRuneInString(s)
+	return s[len(s)-n:]
+}
