@@ -45,7 +45,7 @@ const (
 	SpacingTrailing   Spacing = "trailing"   // t = T(n-i)/n - 1: starts at T-1, ends above 0
 	SpacingLinspace   Spacing = "linspace"   // from T-1 to 0, both visited, rounded; default of diffusers' DPMSolverMultistep
 	SpacingContinuous Spacing = "continuous" // from T-1 to 0, not rounded; default of diffusers' HeunDiscrete
-	SpacingKarras     Spacing = "karras"     // evenly in Sigma/Alpha to the power 1/7 (EDM eq. 5)
+	SpacingKarras     Spacing = "karras"     // evenly in Sigma/Alpha to the power 1/7 (EDM eq. 5), from 80 or the schedule's end, whichever is less noisy
 )
 
 // NewProcess is the process that goes with an objective: EDM for edm, otherwise
@@ -134,7 +134,8 @@ func (p *VP) Levels(n int, s Spacing) ([]Level, error) {
 		case SpacingContinuous:
 			ls[i] = vpLevel(interp(p.ratios, ramp), ramp)
 		case SpacingKarras:
-			ls[i] = p.At(karras(i, n, p.ratios[0], p.ratios[T-1]))
+			// The cosine schedule ends at Sigma/Alpha = 20,000: without the limit most steps would go where no image is.
+			ls[i] = p.At(karras(i, n, p.ratios[0], min(p.ratios[T-1], SigmaMax)))
 		default:
 			return nil, unknownSpacing(p, s)
 		}

