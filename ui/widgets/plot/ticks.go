@@ -62,7 +62,7 @@ func logTicks(lo, hi float64, n int, format func(v, step float64) string) []tick
 			}
 			v := m * math.Pow(10, d)
 			if l := math.Log10(v); l >= lo-1e-9 && l <= hi+1e-9 {
-				out = append(out, tick{v, format(v, v/10)})
+				out = append(out, tick{v, format(v, v)})
 			}
 		}
 	}

@@ -1,0 +1,20 @@
+package page
+
+// The targets that pages give to each other through Services.Navigate.
+type (
+	// TrainOn asks the Train page to set up a training on a dataset.
+	TrainOn struct{ Dataset string }
+	// TrainLike asks the Train page to set up a training with the settings of a run.
+	TrainLike struct{ Run string }
+	// WatchRun asks the Train page to show the running job.
+	WatchRun struct{}
+	// ShowRun asks the Runs page to select a run.
+	ShowRun struct{ Run string }
+	// ShowGallery asks the Gallery page to open a gallery.
+	ShowGallery struct{ Gallery string }
+	// NewGallery asks the Gallery page for the dialog that samples a model: "" is the newest, checkpoint −1 the newest.
+	NewGallery struct {
+		Model      string
+		Checkpoint int64
+	}
+)
