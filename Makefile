@@ -12,7 +12,7 @@ COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 # no_metadata: the window must not look for FyneApp.toml in the source folder.
 BUILD   := $(GO) build -buildvcs=false -tags no_metadata -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)'
 
-.PHONY: run build test lint fmt fuzz bench dist clean library system-build system-test
+.PHONY: run build test lint fmt fuzz bench dist clean library system-build system-run system-test
 
 run: build library
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then bin/unnoise; else bin/unnoise demo; fi
@@ -43,11 +43,14 @@ clean:
 	rm -rf bin dist .tools
 
 # The ONNX Runtime library, unless one is named.
-library: build
+library: system-run build
 	@[ -n "$$UNNOISE_ORT_LIB" ] || bin/unnoise runtime install
 
 system-build:
 	@.ci/system-packages build
+
+system-run:
+	@.ci/system-packages run
 
 system-test:
 	@.ci/system-packages test
