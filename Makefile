@@ -15,7 +15,7 @@ BUILD   := $(GO) build -buildvcs=false -tags no_metadata -ldflags '-X main.versi
 .PHONY: run build test lint fmt fuzz bench dist clean library system-build system-run system-test
 
 run: build library
-	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" = Darwin ]; then bin/unnoise; else bin/unnoise demo; fi
+	@if [ -n "$$DISPLAY" ] || [ "$$(uname)" = Darwin ]; then bin/unnoise; else bin/unnoise demo; fi
 
 build: system-build
 	$(BUILD) -o bin/unnoise ./cmd/unnoise
