@@ -54,8 +54,14 @@ func Apply(code string) error {
 			_ = os.Unsetenv(v)
 		}
 	}
-	if err := lang.AddTranslationsFS(translations.FS, "."); err != nil {
-		return fmt.Errorf("the translations cannot be read: %w", err)
+	for _, l := range Languages {
+		b, err := translations.FS.ReadFile(l.file)
+		if err != nil {
+			return fmt.Errorf("the translation %s cannot be read: %w", l.file, err)
+		}
+		if err := lang.AddTranslations(fyne.NewStaticResource(l.file, b)); err != nil {
+			return fmt.Errorf("the translation %s cannot be used: %w", l.file, err)
+		}
 	}
 	if code == "" {
 		return nil

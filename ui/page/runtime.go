@@ -13,8 +13,9 @@ import (
 )
 
 // InstallRuntime asks whether to fetch the runtime library, saying what it will do on the network, and fetches it as a
-// task. Training and sampling need it; nothing is fetched without the click.
-func (s *Services) InstallRuntime(status studio.RuntimeStatus) {
+// task. Training and sampling need it; nothing is fetched without the click. then, which may be nil, is called on the UI
+// thread when it is installed.
+func (s *Services) InstallRuntime(status studio.RuntimeStatus, then func()) {
 	for _, t := range s.Tasks() {
 		if t.Title == lang.L("Installing the runtime library") {
 			return
@@ -37,9 +38,26 @@ func (s *Services) InstallRuntime(status studio.RuntimeStatus) {
 						return
 					}
 					s.Toast(lang.L("The runtime library is installed."))
+					if then != nil {
+						then()
+					}
 				})
 			}
 		}, s.Window)
 	d.Resize(fyne.NewSize(480, 0))
 	d.Show()
+}
+
+// WithRuntime calls then at once if the runtime library is installed, and else after the user had it installed.
+func (s *Services) WithRuntime(then func()) {
+	Load(s, s.Studio.Settings.Runtime, func(st studio.RuntimeStatus, err error) {
+		switch {
+		case err != nil:
+			s.Fail(err)
+		case st.Installed:
+			then()
+		default:
+			s.InstallRuntime(st, then)
+		}
+	})
 }

@@ -107,13 +107,7 @@ func (p *Page) Content() fyne.CanvasObject {
 
 	p.runtimeText = kit.Text(lang.L("Looking for the runtime library…"))
 	p.install = kit.NewAction(lang.L("Install…"), theme.DownloadIcon(), func() {
-		page.Load(p.s, p.s.Studio.Settings.Runtime, func(st studio.RuntimeStatus, err error) {
-			if err != nil {
-				p.s.Fail(err)
-				return
-			}
-			p.s.InstallRuntime(st)
-		})
+		p.s.WithRuntime(p.loadRuntime)
 	})
 	p.install.Hide()
 	p.trash = container.NewVBox()

@@ -1,0 +1,375 @@
+// Package home is the page the window opens with: what is running, what was made last, and how to begin.
+package home
+
+import (
+	"context"
+	"image"
+	"math"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/layout"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"unnoise/app/events"
+	"unnoise/app/studio"
+	"unnoise/ui/icons"
+	"unnoise/ui/kit"
+	"unnoise/ui/page"
+)
+
+const (
+	recent  = 8   // runs and galleries shown
+	picture = 148 // side of their pictures
+)
+
+// Page is the Home page.
+type Page struct {
+	s *page.Services
+
+	begin, crashed, running, runs, galleries *fyne.Container
+	runsGrid, galleriesGrid                  *fyne.Container
+
+	job struct {
+		name, state                *widget.Label
+		cover                      *kit.Picture
+		meter                      *kit.Meter
+		step, loss, heldOut, speed *kit.Figure
+		eta                        *kit.Figure
+		grid                       int64
+		run                        string
+	}
+
+	shown  bool
+	dirty  bool
+	loaded time.Time
+	cancel []func() // pictures on their way
+}
+
+// New returns the page.
+func New(s *page.Services) page.Page { return &Page{s: s} }
+
+// ID implements page.Page.
+func (p *Page) ID() page.ID { return page.Home }
+
+// Title implements page.Page.
+func (p *Page) Title() string { return lang.L("Home") }
+
+// Icon implements page.Page.
+func (p *Page) Icon() fyne.Resource { return icons.Home }
+
+// Content implements page.Page.
+func (p *Page) Content() fyne.CanvasObject {
+	p.begin = container.NewStack()
+	p.crashed = container.New(layout.NewCustomPaddedVBoxLayout(8))
+	p.running = container.NewStack(p.jobCard())
+	p.running.Hide()
+	p.runsGrid = container.NewGridWrap(fyne.NewSize(picture+20, picture+64))
+	p.galleriesGrid = container.NewGridWrap(fyne.NewSize(picture+20, picture+64))
+	p.runs = section(lang.L("Recent runs"), lang.L("All runs"), func() { p.s.Navigate(page.Runs, nil) }, p.runsGrid)
+	p.galleries = section(lang.L("Recent galleries"), lang.L("All galleries"), func() { p.s.Navigate(page.Gallery, nil) }, p.galleriesGrid)
+	p.runs.Hide()
+	p.galleries.Hide()
+
+	actions := container.NewHBox(
+		kit.Button(lang.L("Try the demo"), icons.Demo, widget.MediumImportance, p.demo),
+		kit.Button(lang.L("Open a folder…"), theme.FolderOpenIcon(), widget.HighImportance, p.open))
+	return kit.Page(kit.Title(p.Title()), actions, kit.Scroll(p.begin, p.crashed, p.running, p.runs, p.galleries))
+}
+
+func section(title, more string, open func(), body fyne.CanvasObject) *fyne.Container {
+	head := container.NewBorder(nil, nil, nil, kit.Button(more, nil, widget.LowImportance, open), kit.Heading(title))
+	return container.NewVBox(head, body)
+}
+
+// welcome is shown until there is a first run.
+func (p *Page) welcome() fyne.CanvasObject {
+	choice := func(icon fyne.Resource, title, text string, tapped func()) fyne.CanvasObject {
+		img := container.NewGridWrap(fyne.NewSize(34, 34), widget.NewIcon(icon))
+		return kit.NewTapCard(kit.Pad(8, 8, 8, 8, container.NewBorder(nil, nil, container.NewVBox(img), nil,
+			container.NewVBox(kit.Heading(title), kit.Muted(text)))), tapped)
+	}
+	return container.NewVBox(
+		kit.Text(lang.L("Unnoise learns from a folder of your pictures and makes new ones like them, on this computer alone.")),
+		container.New(layout.NewAdaptiveGridLayout(2),
+			choice(icons.Demo, lang.L("Try the demo"), lang.L("Trains a small network on built-in pictures. The first samples appear within minutes."), p.demo),
+			choice(theme.FolderOpenIcon(), lang.L("Open a folder"), lang.L("Choose a folder or zip of pictures, or drop it anywhere onto this window."), p.open)))
+}
+
+// jobCard shows the run that is training.
+func (p *Page) jobCard() fyne.CanvasObject {
+	j := &p.job
+	j.grid = -1
+	j.cover = kit.NewPicture(picture, picture)
+	j.name = kit.Heading("")
+	j.name.Truncation = fyne.TextTruncateEllipsis
+	j.state = kit.Ellipsis("", false)
+	j.meter = kit.NewMeter(80)
+	j.step = kit.NewFigure(lang.L("Step"), "–")
+	j.loss = kit.NewFigure(lang.L("Loss"), "–")
+	j.heldOut = kit.NewFigure(lang.L("Held-out loss"), "–")
+	j.speed = kit.NewFigure(lang.L("Images/s"), "–")
+	j.eta = kit.NewFigure(lang.L("Time left"), "–")
+	show := kit.Button(lang.L("Watch it learn"), theme.NavigateNextIcon(), widget.HighImportance, func() { p.s.Navigate(page.Train, nil) })
+	figures := container.New(layout.NewAdaptiveGridLayout(5), j.step, j.loss, j.heldOut, j.speed, j.eta)
+	side := container.NewVBox(container.NewBorder(nil, nil, nil, show, j.name), j.state, kit.Pad(2, 4, 7, 7, j.meter), figures)
+	return kit.Card(container.NewBorder(nil, nil, container.NewVBox(j.cover), nil, kit.Pad(0, 0, 6, 0, side)))
+}
+
+// Shown implements page.Page.
+func (p *Page) Shown() {
+	p.shown = true
+	p.load()
+	p.Tick()
+}
+
+// Hidden implements page.Page.
+func (p *Page) Hidden() {
+	p.shown = false
+	p.stopPictures()
+}
+
+func (p *Page) stopPictures() {
+	for _, c := range p.cancel {
+		c()
+	}
+	p.cancel = nil
+}
+
+// Event implements page.EventHandler.
+func (p *Page) Event(ev any) {
+	switch ev.(type) {
+	case events.RunsChanged, events.GalleriesChanged, events.JobChanged, events.SamplesAdded, events.LibraryRebuilt:
+		p.dirty = true
+	}
+}
+
+// Tick implements page.Ticker.
+func (p *Page) Tick() {
+	if p.dirty && time.Since(p.loaded) > time.Second {
+		p.load()
+	}
+	snap := p.s.Studio.Training.Snapshot()
+	if !snap.Busy() {
+		p.running.Hide()
+		return
+	}
+	p.running.Show()
+	j := &p.job
+	set(j.name, snap.Name)
+	set(j.state, stateLine(snap))
+	if snap.Steps > 0 {
+		j.meter.Set(float64(snap.Step) / float64(snap.Steps))
+	}
+	j.step.Set(page.Int(snap.Step))
+	j.loss.Set(page.Number(orNone(snap.Smooth)))
+	j.heldOut.Set(page.Number(orNone(snap.HeldOut)))
+	j.speed.Set(page.Number(orNone(snap.ImagesPerSec)))
+	eta := "–"
+	if snap.ETA > 0 {
+		eta = page.Duration(snap.ETA)
+	}
+	j.eta.Set(eta)
+	if snap.GridStep != j.grid || snap.Run != j.run {
+		j.grid, j.run = snap.GridStep, snap.Run
+		if snap.GridStep < 0 {
+			j.cover.Set(nil)
+		} else {
+			p.s.Thumb(studio.Ref{Kind: studio.RunCover, Owner: snap.Run}, picture, func(img *image.RGBA) { p.setPicture(j.cover, img) })
+		}
+	}
+}
+
+func (p *Page) setPicture(pic *kit.Picture, img *image.RGBA) {
+	if img == nil {
+		pic.Set(nil)
+		return
+	}
+	pic.Set(img)
+}
+
+func set(l *widget.Label, text string) {
+	if l.Text != text {
+		l.SetText(text)
+	}
+}
+
+// orNone takes a figure of 0 for one that is not measured yet.
+func orNone(v float64) float64 {
+	if v == 0 {
+		return math.NaN()
+	}
+	return v
+}
+
+func stateLine(s studio.Snapshot) string {
+	switch s.State {
+	case studio.JobStarting:
+		return lang.L("Starting…")
+	case studio.JobTraining:
+		return lang.L("Training") + " · " + lang.L("step {{.Step}} of {{.Steps}}", map[string]any{"Step": page.Int(s.Step), "Steps": page.Int(s.Steps)})
+	case studio.JobPausing:
+		return lang.L("Pausing…")
+	case studio.JobPaused:
+		return lang.L("Paused")
+	case studio.JobSampling:
+		return lang.L("Sampling")
+	case studio.JobStopping:
+		return lang.L("Stopping…")
+	case studio.JobIdle:
+	}
+	return ""
+}
+
+type found struct {
+	runs        []studio.Run
+	galleries   []studio.Gallery
+	interrupted []studio.Interrupted
+}
+
+func (p *Page) load() {
+	p.dirty = false
+	p.loaded = time.Now()
+	page.Load(p.s, func(ctx context.Context) (found, error) {
+		var f found
+		var err error
+		if f.runs, err = p.s.Studio.Runs.List(ctx, studio.RunFilter{Order: studio.ByUpdated, Limit: recent}); err != nil {
+			return f, err
+		}
+		if f.interrupted, err = p.s.Studio.Runs.Interrupted(ctx); err != nil {
+			return f, err
+		}
+		f.galleries, err = p.s.Studio.Galleries.List(ctx)
+		if len(f.galleries) > recent {
+			f.galleries = f.galleries[:recent]
+		}
+		return f, err
+	}, func(f found, err error) {
+		if err != nil {
+			p.s.Fail(err)
+			return
+		}
+		p.show(f)
+	})
+}
+
+func (p *Page) show(f found) {
+	p.stopPictures()
+	p.begin.Objects = nil
+	if len(f.runs) == 0 && len(f.galleries) == 0 {
+		p.begin.Objects = []fyne.CanvasObject{p.welcome()}
+	}
+	p.begin.Refresh()
+
+	p.crashed.RemoveAll()
+	for _, it := range f.interrupted {
+		p.crashed.Add(p.crashCard(it))
+	}
+
+	p.runsGrid.RemoveAll()
+	for _, r := range f.runs {
+		line := runState(r.State)
+		if r.Steps > 0 {
+			line += " · " + page.Int(r.Step) + " / " + page.Int(r.Steps)
+		}
+		p.runsGrid.Add(p.tile(r.Cover, r.Name, line, func() { p.s.Navigate(page.Runs, r.ID) }))
+	}
+	visible(p.runs, len(f.runs) > 0)
+
+	p.galleriesGrid.RemoveAll()
+	for _, g := range f.galleries {
+		line := lang.N("{{.N}} picture", g.Images, map[string]any{"N": page.Int(g.Images)})
+		p.galleriesGrid.Add(p.tile(g.Cover, g.Name, line, func() { p.s.Navigate(page.Gallery, g.ID) }))
+	}
+	visible(p.galleries, len(f.galleries) > 0)
+}
+
+func visible(o fyne.CanvasObject, on bool) {
+	if on {
+		o.Show()
+	} else {
+		o.Hide()
+	}
+}
+
+// tile is a card with a picture, a name and a line about it.
+func (p *Page) tile(ref studio.Ref, name, line string, tapped func()) fyne.CanvasObject {
+	pic := kit.NewPicture(picture, picture)
+	p.cancel = append(p.cancel, p.s.Thumb(ref, picture-8, func(img *image.RGBA) { p.setPicture(pic, img) }))
+	text := container.New(layout.NewCustomPaddedVBoxLayout(-10), kit.Ellipsis(name, true), kit.Caption(line))
+	return kit.NewTapCard(container.NewBorder(pic, nil, nil, nil, text), tapped)
+}
+
+// crashCard offers to go on with a run whose process vanished.
+func (p *Page) crashCard(it studio.Interrupted) fyne.CanvasObject {
+	text := page.Text(it.Text)
+	if it.Lost > 0 {
+		text += " " + lang.N("{{.N}} step after the last checkpoint will be done again.", int(it.Lost), map[string]any{"N": page.Int(it.Lost)})
+	}
+	goOn := kit.Button(lang.L("Continue"), theme.MediaPlayIcon(), widget.HighImportance, func() {
+		p.s.WithRuntime(func() {
+			p.s.Do(func(ctx context.Context) error { return p.s.Studio.Training.ContinueRun(ctx, it.Run, 0) }, func(err error) {
+				if err != nil {
+					p.s.Fail(err)
+					return
+				}
+				p.s.Navigate(page.Train, nil)
+			})
+		})
+	})
+	leave := kit.Button(lang.L("Leave it stopped"), nil, widget.LowImportance, func() {
+		p.s.Do(func(ctx context.Context) error { return p.s.Studio.Runs.Dismiss(ctx, it.Run) }, func(err error) {
+			p.s.Fail(err)
+			p.load()
+		})
+	})
+	return kit.Card(container.NewBorder(nil, nil, container.NewCenter(widget.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon()))),
+		container.NewCenter(container.NewHBox(leave, goOn)), kit.Text(text)))
+}
+
+func runState(s studio.RunState) string {
+	switch s {
+	case studio.RunNew:
+		return lang.L("New")
+	case studio.RunRunning:
+		return lang.L("Training")
+	case studio.RunPaused:
+		return lang.L("Paused")
+	case studio.RunStopped:
+		return lang.L("Stopped")
+	case studio.RunInterrupted:
+		return lang.L("Interrupted")
+	case studio.RunDone:
+		return lang.L("Done")
+	case studio.RunFailed:
+		return lang.L("Failed")
+	default:
+		return string(s)
+	}
+}
+
+// demo trains the built-in demo, after the runtime library is there.
+func (p *Page) demo() {
+	if p.s.Studio.Training.Snapshot().Busy() {
+		p.s.ToastWith(lang.L("A run is training. Stop it before the demo starts."), lang.L("Show it"), func() { p.s.Navigate(page.Train, nil) })
+		return
+	}
+	p.s.WithRuntime(func() {
+		p.s.Run(lang.L("Starting the demo"), func(ctx context.Context, report func(page.Progress)) error {
+			return p.s.Studio.Training.StartDemo(ctx, report)
+		}, func(err error) {
+			if err != nil {
+				p.s.Fail(err)
+				return
+			}
+			p.s.Navigate(page.Train, nil)
+		})
+	})
+}
+
+func (p *Page) open() {
+	p.s.PickFolder(func(path string) { p.s.Navigate(page.Datasets, page.ImportPath{Path: path}) })
+}
