@@ -1,0 +1,243 @@
+package galleries
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"image"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"unnoise/app/disk"
+	"unnoise/pipeline/model"
+	"unnoise/pipeline/picture"
+	"unnoise/pipeline/sampler"
+	"unnoise/runtime/durable"
+	"unnoise/runtime/program"
+)
+
+// Request asks for a folder of pictures.
+type Request struct {
+	Model    Model
+	Settings Settings
+	N        int    // pictures
+	First    int    // index of the first
+	Out      string // folder, made if it is not there; pictures that are in it already are kept
+	Grid     string // PNG with all of them, if not empty
+	Options  program.Options
+	Version  string // of the program
+	Events   func(Event)
+	Previews bool // send a Preview after every step
+	// Free is disk.Free unless a test replaces it.
+	Free func(path string) (uint64, error)
+}
+
+// Event is one of the types below.
+type Event interface{ event() }
+
+// Progress says how far a request has come.
+type Progress struct {
+	Done, Total     int // pictures
+	Step, Steps     int // of the batch at hand
+	ImagesPerSecond float64
+	ETA             time.Duration
+}
+
+// Image says that a picture is on disk.
+type Image struct {
+	Index int
+	Path  string
+}
+
+// Preview shows the x̂0 of a batch at a step.
+type Preview struct {
+	First  int // index of the first picture of the batch
+	Images []image.Image
+}
+
+func (Progress) event() {}
+func (Image) event()    {}
+func (Preview) event()  {}
+
+// Result says what was made.
+type Result struct {
+	Files []string // in the order of their indices, those that were there already included
+	Kept  int      // how many of them were there already
+	Grid  string
+}
+
+// Sample makes the pictures of a request. Whatever ends it early, finished pictures stay and are in the result; the same
+// request again makes only the missing ones.
+func Sample(ctx context.Context, r Request) (res Result, err error) {
+	spec := r.Model.Spec
+	if r.N < 1 || r.N > 1_000_000 || r.First < 0 || r.First > math.MaxInt32 {
+		return res, fmt.Errorf("%w: %d pictures: choose between 1 and 1,000,000", model.ErrOption, r.N)
+	}
+	set, err := r.Settings.Complete(spec)
+	if err != nil {
+		return res, err
+	}
+	if r.Events == nil {
+		r.Events = func(Event) {}
+	}
+	if r.Free == nil {
+		r.Free = disk.Free
+	}
+	if err := r.writable(); err != nil {
+		return res, err
+	}
+	tag := r.tag(set)
+	res.Files = make([]string, 0, r.N)
+	var missing []int
+	for i := range r.N {
+		index := r.First + i
+		path := filepath.Join(r.Out, fileName(set.Seed, index, tag))
+		if m, err := picture.ReadMeta(path); err == nil && m.Seed == set.Seed && m.Index == index {
+			res.Kept++
+		} else {
+			missing = append(missing, index)
+		}
+	}
+	err = r.fill(ctx, set, tag, missing, res.Kept)
+	for i := range r.N {
+		path := filepath.Join(r.Out, fileName(set.Seed, r.First+i, tag))
+		if _, serr := os.Stat(path); serr == nil {
+			res.Files = append(res.Files, path)
+		}
+	}
+	if err != nil {
+		return res, err
+	}
+	if r.Grid != "" {
+		if err := r.grid(ctx, set, res.Files); err != nil {
+			return res, err
+		}
+		res.Grid = r.Grid
+	}
+	return res, nil
+}
+
+// writable makes the folder and checks for room and leave to write, before minutes are spent on pictures.
+func (r Request) writable() error {
+	need := int64(r.N) * (int64(r.Model.Spec.Dim()) + 2048)
+	if r.Grid != "" {
+		need += int64(r.N) * int64(r.Model.Spec.Dim())
+	}
+	if err := disk.Require(r.Free, r.Out, need, "these pictures"); err != nil {
+		return err
+	}
+	dirs := []string{r.Out}
+	if r.Grid != "" {
+		dirs = append(dirs, filepath.Dir(r.Grid))
+	}
+	for _, dir := range dirs {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return fmt.Errorf("the folder %s cannot be made: %w", dir, err)
+		}
+		probe, err := os.CreateTemp(dir, durable.TempPrefix+"probe-*")
+		if err != nil {
+			return fmt.Errorf("the folder %s cannot be written: %w", dir, err)
+		}
+		if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
+			return fmt.Errorf("the folder %s cannot be written: %w", dir, err)
+		}
+	}
+	if st, err := os.Stat(r.Grid); r.Grid != "" && err == nil && st.IsDir() {
+		return fmt.Errorf("%s is a folder: name a file for the grid, such as %s", r.Grid, filepath.Join(r.Grid, "grid.png"))
+	}
+	return nil
+}
+
+// tag names model and settings briefly, so that the pictures of different ones never take each other's file names.
+func (r Request) tag(s Settings) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%d\x00%g\x00%s\x00%t\x00%s\x00%s\x00", s.Sampler, s.Steps, s.Eta, s.Class, s.NoClip, r.Model.Spec.Objective, r.Model.Spec.ScheduleName())
+	buf := make([]byte, 0, 4*1024)
+	for _, w := range r.Model.Weights {
+		buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(w))
+		if len(buf) == cap(buf) {
+			h.Write(buf)
+			buf = buf[:0]
+		}
+	}
+	h.Write(buf)
+	return hex.EncodeToString(h.Sum(nil)[:4])
+}
+
+func fileName(seed uint64, index int, tag string) string {
+	return fmt.Sprintf("seed%d-%05d-%s.png", seed, index, tag)
+}
+
+// fill samples the missing pictures.
+func (r Request) fill(ctx context.Context, set Settings, tag string, missing []int, kept int) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	s, err := NewSampler(ctx, r.Model, len(missing), r.Options)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	c, h, w := r.Model.Spec.Shape()
+	dim := c * h * w
+	began, done := time.Now(), 0
+	return s.Images(ctx, set, missing,
+		func(first, n int, st sampler.Step) error {
+			// Pictures sampled so far, the part of the batch at hand included.
+			part := float64(first) + float64(n)*float64(st.Index+1)/float64(st.Total)
+			spent := time.Since(began)
+			p := Progress{Done: kept + done, Total: r.N, Step: st.Index + 1, Steps: st.Total, ImagesPerSecond: part / spent.Seconds()}
+			p.ETA = time.Duration(float64(spent) * (float64(len(missing)) - part) / part)
+			r.Events(p)
+			if !r.Previews {
+				return nil
+			}
+			pre := Preview{First: missing[first], Images: make([]image.Image, n)}
+			for b := range n {
+				img, err := picture.FromCHW(st.X0[b*dim:(b+1)*dim], c, h, w)
+				if err != nil {
+					return err
+				}
+				pre.Images[b] = img
+			}
+			r.Events(pre)
+			return nil
+		},
+		func(index int, x []float32) error {
+			img, err := picture.FromCHW(x, c, h, w)
+			if err != nil {
+				return err
+			}
+			path := filepath.Join(r.Out, fileName(set.Seed, index, tag))
+			if err := picture.WritePNG(path, img, r.Model.Meta(set, index, r.Version)); err != nil {
+				if durable.IsFull(err) {
+					return fmt.Errorf("the disk of %s is full after %d of %d pictures; make room and run the same again: %w", r.Out, kept+done, r.N, err)
+				}
+				return fmt.Errorf("the picture %s could not be written: %w", path, err)
+			}
+			done++
+			r.Events(Image{Index: index, Path: path})
+			return nil
+		})
+}
+
+// grid writes all pictures as one PNG.
+func (r Request) grid(ctx context.Context, set Settings, files []string) error {
+	sheet, err := picture.Grid(ctx, picture.Frames{N: len(files), At: func(i int) (image.Image, error) {
+		return picture.Read(files[i])
+	}}, picture.GridOptions{Spacing: 2})
+	if err != nil {
+		return fmt.Errorf("the grid could not be drawn: %w", err)
+	}
+	m := r.Model.Meta(set, r.First, r.Version)
+	m.Count, m.Class = len(files), set.Class
+	if err := picture.WritePNG(r.Grid, sheet, m); err != nil {
+		return fmt.Errorf("the grid %s could not be written: %w", r.Grid, err)
+	}
+	return nil
+}

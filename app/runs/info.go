@@ -1,0 +1,136 @@
+// Package runs keeps training runs in folders: what they are (run.json), how they stand (status.json), their log, samples
+// and checkpoints, and the one lock that keeps two processes from training the same run.
+package runs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"unnoise/pipeline/data"
+	"unnoise/pipeline/model"
+	"unnoise/pipeline/train"
+	"unnoise/runtime/durable"
+)
+
+// Version is the version of run.json. A newer one is refused.
+const Version = 1
+
+// Names within a run's folder.
+const (
+	InfoName   = "run.json"
+	StatusName = "status.json"
+	LockName   = "run.lock"
+	CacheDir   = "cache"
+)
+
+// Info is run.json: everything that was decided about a run, and what its owner wrote about it.
+type Info struct {
+	Version int       `json:"version"`
+	Name    string    `json:"name"`
+	Created time.Time `json:"created"`
+	Program string    `json:"program"` // version of Unnoise that made it
+	Notes   string    `json:"notes,omitempty"`
+	Tags    []string  `json:"tags,omitempty"`
+	Starred bool      `json:"starred,omitempty"`
+	FromRun string    `json:"from_run,omitempty"` // whose settings were cloned
+
+	Model model.Spec   `json:"model"`
+	Train train.Config `json:"train"`
+	Data  Source       `json:"data"`
+}
+
+// Source says which pictures a run trains on.
+type Source struct {
+	Path    string   `json:"path"`              // folder, zip or IDX file
+	Dataset string   `json:"dataset,omitempty"` // of the workspace, if it is one of its
+	Exclude []string `json:"exclude,omitempty"` // names of pictures left out
+	// Cache is where the decoded pictures are, relative to the run's folder; empty means CacheDir.
+	Cache string `json:"cache,omitempty"`
+	// Fingerprint names the content of the cache that training began with.
+	Fingerprint string `json:"fingerprint,omitempty"`
+	Images      int    `json:"images,omitempty"`
+}
+
+const maxInfo = 16 << 20 // a run.json lists classes and excluded names, but no more than that
+
+func readInfo(dir string) (Info, error) {
+	path := filepath.Join(dir, InfoName)
+	var i Info
+	if err := readJSON(path, &i); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return i, fmt.Errorf("%s is not a run: it has no %s; give the folder that “unnoise train --run” made: %w", dir, InfoName, err)
+		}
+		return i, err
+	}
+	switch {
+	case i.Version > Version:
+		return i, fmt.Errorf("%s has version %d, and this program reads up to %d: use a newer Unnoise", path, i.Version, Version)
+	case i.Version < 1:
+		return i, fmt.Errorf("%s has no version: it is damaged or not a run of Unnoise", path)
+	}
+	if err := i.Model.Validate(); err != nil {
+		return i, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := i.Train.Validate(); err != nil {
+		return i, fmt.Errorf("%s: %w", path, err)
+	}
+	return i, nil
+}
+
+func readJSON(path string, to any) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxInfo+1))
+	if err != nil {
+		return err
+	}
+	if len(b) > maxInfo {
+		return fmt.Errorf("%s is larger than %d bytes: it is damaged", path, maxInfo)
+	}
+	if err := json.Unmarshal(b, to); err != nil {
+		return fmt.Errorf("%s is damaged: %w", path, err)
+	}
+	return nil
+}
+
+func writeJSON(path string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(path, func(w io.Writer) error {
+		_, err := w.Write(append(b, '\n'))
+		return err
+	})
+}
+
+// NewInfo describes a run of a preset on pictures scanned from a source. Zero values in c mean the preset's own. Errors
+// about choices wrap model.ErrOption.
+func NewInfo(preset string, o model.Options, c train.Config, src Source) (Info, error) {
+	spec, err := model.New(preset, o)
+	if err != nil {
+		return Info{}, err
+	}
+	if err := c.Validate(); err != nil {
+		return Info{}, err
+	}
+	return Info{Version: Version, Created: time.Now().UTC().Truncate(time.Second), Model: spec, Train: c, Data: src}, nil
+}
+
+// Enough checks that a report has pictures for the batch, before anything is decoded. Errors wrap model.ErrOption.
+func Enough(rep *data.Report, excluded, batch int) error {
+	if n := len(rep.Items) - excluded; n < batch {
+		return fmt.Errorf("%w: %s has %d usable pictures, fewer than the batch of %d: add pictures or choose a smaller batch",
+			model.ErrOption, rep.Path, n, batch)
+	}
+	return nil
+}

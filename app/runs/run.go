@@ -1,0 +1,460 @@
+package runs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"unnoise/app/datasets"
+	"unnoise/app/disk"
+	"unnoise/pipeline/checkpoint"
+	"unnoise/pipeline/data"
+	"unnoise/pipeline/model"
+	"unnoise/pipeline/train"
+	"unnoise/runtime/durable"
+	"unnoise/runtime/program"
+)
+
+// ErrExists is returned by Create when the folder holds something already.
+var ErrExists = errors.New("it exists already")
+
+// LockedError is returned when another process is training a run.
+type LockedError struct {
+	Dir string
+	PID int // 0 if it cannot be told
+}
+
+func (e *LockedError) Error() string {
+	who := "another process"
+	if e.PID > 0 {
+		who = fmt.Sprintf("process %d", e.PID)
+	}
+	return fmt.Sprintf("the run %s is being trained by %s: stop that one first", e.Dir, who)
+}
+
+// Run is a run's folder. Its methods may be called from several goroutines; other processes may read and annotate it
+// meanwhile, but only one trains it.
+type Run struct {
+	Dir string
+
+	mu   sync.Mutex
+	info Info
+}
+
+// Create makes the folder of a new run, which must not exist or be empty. When it fails, it leaves nothing behind.
+func Create(dir string, info Info) (*Run, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := Vacant(dir); err != nil {
+		return nil, err
+	}
+	info.Version = Version
+	if info.Name == "" {
+		info.Name = filepath.Base(dir)
+	}
+	if err := info.Model.Validate(); err != nil {
+		return nil, err
+	}
+	if err := info.Train.Validate(); err != nil {
+		return nil, err
+	}
+	made, err := mkdirAll(dir)
+	if err != nil {
+		return nil, fmt.Errorf("the run's folder %s cannot be made: %w", dir, err)
+	}
+	if err := writeJSON(filepath.Join(dir, InfoName), info); err != nil {
+		for _, d := range made {
+			_ = os.Remove(d)
+		}
+		return nil, fmt.Errorf("the run's folder %s cannot be written: %w", dir, err)
+	}
+	return &Run{Dir: dir, info: info}, nil
+}
+
+// Vacant returns an error that wraps ErrExists unless a run may be made at dir.
+func Vacant(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		if st, serr := os.Stat(dir); serr == nil && !st.IsDir() {
+			return fmt.Errorf("%s is a file: choose a folder for the run: %w", dir, ErrExists)
+		}
+		return fmt.Errorf("the run's folder %s cannot be read: %w", dir, err)
+	case len(entries) == 0:
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(dir, InfoName)); err == nil {
+		return fmt.Errorf("the run %s was begun already: go on with --resume, or choose another folder: %w", dir, ErrExists)
+	}
+	return fmt.Errorf("the folder %s is not empty: choose another one for the run: %w", dir, ErrExists)
+}
+
+// mkdirAll makes a folder and its parents and returns those it made, the deepest first.
+func mkdirAll(dir string) (made []string, err error) {
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); err == nil {
+			break
+		}
+		made = append(made, d)
+		if filepath.Dir(d) == d {
+			break
+		}
+	}
+	return made, os.MkdirAll(dir, 0o777)
+}
+
+// Open opens a run's folder for reading or training.
+func Open(dir string) (*Run, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the run %s does not exist: %w", dir, err)
+	}
+	info, err := readInfo(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Run{Dir: dir, info: info}, nil
+}
+
+// Info returns what is known of the run.
+func (r *Run) Info() Info {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.info
+}
+
+// Update changes notes, tags and the like, atomically: run.json is read anew, changed and written. Changes of what
+// training rests on are refused.
+func (r *Run) Update(change func(*Info)) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lock := flock.New(filepath.Join(r.Dir, InfoName+".lock"))
+	if err := lock.Lock(); err != nil {
+		return fmt.Errorf("run.json cannot be locked: %w", err)
+	}
+	defer func() { _ = lock.Unlock() }()
+	info, err := readInfo(r.Dir)
+	if err != nil {
+		return err
+	}
+	change(&info)
+	if err := info.Train.Validate(); err != nil {
+		return err
+	}
+	if err := writeJSON(filepath.Join(r.Dir, InfoName), info); err != nil {
+		return fmt.Errorf("the run's description cannot be written: %w", err)
+	}
+	r.info = info
+	return nil
+}
+
+// Log reads the run's log.
+func (r *Run) Log() ([]train.Record, error) {
+	return train.ReadLog(filepath.Join(r.Dir, train.LogName))
+}
+
+// Checkpoints is the folder of the run's checkpoints.
+func (r *Run) Checkpoints() string { return filepath.Join(r.Dir, train.CheckpointDir) }
+
+// cacheDir is where the run's decoded pictures are.
+func (r *Run) cacheDir() string {
+	c := r.Info().Data.Cache
+	switch {
+	case c == "":
+		return filepath.Join(r.Dir, CacheDir)
+	case filepath.IsAbs(c):
+		return c
+	}
+	return filepath.Join(r.Dir, c)
+}
+
+// State is how a run stands.
+type State string
+
+// The states of a run.
+const (
+	New         State = "new"         // not trained yet
+	Running     State = "running"     // a process trains it now
+	Stopped     State = "stopped"     // stopped by its owner before its last step
+	Interrupted State = "interrupted" // its process vanished
+	Done        State = "done"
+	Failed      State = "failed"
+)
+
+// Status is how a run stands, and since when.
+type Status struct {
+	State   State     `json:"state"`
+	Error   string    `json:"error,omitempty"` // why it failed
+	PID     int       `json:"pid,omitempty"`   // of the process that trained it last
+	Host    string    `json:"host,omitempty"`
+	Updated time.Time `json:"updated"`
+	Step    int64     `json:"step"` // of the newest complete checkpoint
+	Steps   int64     `json:"steps"`
+}
+
+// Status reads how the run stands. A run that says it is running but is not locked was interrupted.
+func (r *Run) Status() (Status, error) {
+	st := Status{State: New}
+	if err := readJSON(filepath.Join(r.Dir, StatusName), &st); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Status{}, err
+	}
+	st.Steps, st.Step = r.Info().Train.Steps, 0
+	valid, _, err := checkpoint.List(r.Checkpoints())
+	if err != nil {
+		return Status{}, err
+	}
+	if len(valid) > 0 {
+		st.Step = valid[len(valid)-1].Step
+	}
+	locked, err := r.locked()
+	if err != nil {
+		return Status{}, err
+	}
+	switch {
+	case locked:
+		st.State = Running
+	case st.State == Running:
+		st.State = Interrupted
+	}
+	if st.State == Done && st.Step < st.Steps { // its owner asked for more steps since
+		st.State = Stopped
+	}
+	return st, nil
+}
+
+// locked reports whether some process trains the run.
+func (r *Run) locked() (bool, error) {
+	path := filepath.Join(r.Dir, LockName)
+	if _, err := os.Stat(path); err != nil {
+		return false, nil // never trained, or its folder cannot be read at all
+	}
+	l := flock.New(path)
+	ok, err := l.TryRLock()
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) { // a read-only copy: nobody can train it
+			return false, nil
+		}
+		return false, fmt.Errorf("the run's lock cannot be read: %w", err)
+	}
+	if !ok {
+		return true, nil
+	}
+	return false, l.Unlock()
+}
+
+func (r *Run) setStatus(s State, step int64, cause error) error {
+	host, _ := os.Hostname()
+	st := Status{
+		State: s, PID: os.Getpid(), Host: host, Updated: time.Now().UTC().Truncate(time.Second),
+		Step: step, Steps: r.Info().Train.Steps,
+	}
+	if cause != nil {
+		st.Error = cause.Error()
+	}
+	return writeJSON(filepath.Join(r.Dir, StatusName), st)
+}
+
+// Options says how a run is trained.
+type Options struct {
+	Threads int            // 0 means all cores
+	Device  string         // "" means cpu
+	Version string         // of the program
+	Control *train.Control // may be nil
+	Events  func(train.Event)
+	// Scanned is told how the scan and the decoding of the pictures go on.
+	Decoding func(data.Progress)
+	// Free is disk.Free unless a test replaces it.
+	Free func(path string) (uint64, error)
+	// Report spares a scan where there is one already.
+	Report *data.Report
+}
+
+func (o Options) free() func(string) (uint64, error) {
+	if o.Free != nil {
+		return o.Free
+	}
+	return disk.Free
+}
+
+// Train trains the run from where it stands until its last step, or until ctx is cancelled: then it saves and returns no
+// error. Only one process at a time may do so; *LockedError otherwise.
+func (r *Run) Train(ctx context.Context, o Options) (out train.Outcome, err error) {
+	lock := flock.New(filepath.Join(r.Dir, LockName))
+	ok, err := lock.TryLock()
+	if err != nil {
+		return out, fmt.Errorf("the run's folder %s cannot be written: %w", r.Dir, err)
+	}
+	if !ok {
+		var st Status
+		_ = readJSON(filepath.Join(r.Dir, StatusName), &st)
+		return out, &LockedError{Dir: r.Dir, PID: st.PID}
+	}
+	defer func() { _ = lock.Unlock() }()
+	if err := durable.Sweep(r.Dir); err != nil {
+		return out, err
+	}
+	if err := r.setStatus(Running, 0, nil); err != nil {
+		return out, fmt.Errorf("the run's folder %s cannot be written: %w", r.Dir, err)
+	}
+	out, err = r.train(ctx, o)
+	state := Stopped
+	switch {
+	case err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled):
+		err = nil // stopped while its pictures were being decoded
+	case err != nil:
+		state = Failed
+	case out.Done:
+		state = Done
+	}
+	return out, errors.Join(err, r.setStatus(state, out.Step, err))
+}
+
+func (r *Run) train(ctx context.Context, o Options) (train.Outcome, error) {
+	if err := r.room(o); err != nil {
+		return train.Outcome{}, err
+	}
+	cache, err := r.decode(ctx, o)
+	if err != nil {
+		return train.Outcome{}, err
+	}
+	defer func() { _ = cache.Close() }()
+	return train.Run(ctx, r.job(cache, o))
+}
+
+func (r *Run) job(cache *data.Cache, o Options) train.Job {
+	info := r.Info()
+	return train.Job{
+		Spec: info.Model, Config: info.Train, Dir: r.Dir, Cache: cache,
+		Options: program.Options{Threads: o.Threads, Device: o.Device},
+		Name:    info.Name, Version: o.Version, Control: o.Control, Events: o.Events,
+	}
+}
+
+// room checks that the disk holds what the run is still going to write.
+func (r *Run) room(o Options) error {
+	info := r.Info()
+	need := train.DiskUse(info.Model, info.Train)
+	var have int64
+	_ = filepath.WalkDir(r.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && !strings.HasPrefix(path, filepath.Join(r.Dir, CacheDir)) {
+			if st, err := d.Info(); err == nil {
+				have += st.Size()
+			}
+		}
+		return nil // what cannot be read is not counted
+	})
+	// Whatever is there already, two more checkpoints must fit: the new one and the one it replaces.
+	return disk.Require(o.free(), r.Dir, max(need-have, 2*train.CheckpointBytes(info.Model)), "this run")
+}
+
+// decode opens the run's decoded pictures, or decodes them where that was not done or is damaged.
+func (r *Run) decode(ctx context.Context, o Options) (*data.Cache, error) {
+	info := r.Info()
+	if info.Data.Fingerprint != "" {
+		c, err := data.OpenCache(r.cacheDir())
+		if err == nil && c.Fingerprint() == info.Data.Fingerprint {
+			return c, nil // a run goes on with the pictures it began with, whatever became of their folder
+		}
+		if err == nil {
+			_ = c.Close()
+		} else if errors.Is(err, data.ErrNewer) {
+			return nil, err
+		}
+	}
+	rep := o.Report
+	if rep == nil {
+		var err error
+		if rep, err = data.Scan(ctx, info.Data.Path, o.Decoding); err != nil {
+			return nil, err
+		}
+	}
+	if err := Enough(rep, len(info.Data.Exclude), info.Train.Batch); err != nil {
+		return nil, err
+	}
+	c, err := datasets.Decode(ctx, rep, info.Model.Preprocess, info.Data.Exclude, r.cacheDir(), o.free(), o.Decoding)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.adopt(c, o); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// adopt checks that decoded pictures suit the run and notes which they are.
+func (r *Run) adopt(c *data.Cache, o Options) error {
+	info := r.Info()
+	if n := len(info.Model.Classes); n > 0 && len(c.Classes()) != n {
+		return fmt.Errorf("the pictures in %s now have %d classes, and this run was made for %d: restore them, or start a new run",
+			info.Data.Path, len(c.Classes()), n)
+	}
+	if old := info.Data.Fingerprint; old != "" && old != c.Fingerprint() && o.Events != nil {
+		o.Events(train.Warned{Message: fmt.Sprintf("the pictures in %s have changed since the run began; it goes on with those that are there now", info.Data.Path)})
+	}
+	return r.Update(func(i *Info) {
+		i.Data.Fingerprint, i.Data.Images = c.Fingerprint(), c.Len()
+		i.Model.Preprocess.Background = c.Preprocess().Background
+	})
+}
+
+// Measure estimates what training the run will take, from two real steps on scratch state. Only the decoded pictures
+// are written.
+func (r *Run) Measure(ctx context.Context, o Options) (train.Estimate, error) {
+	cache, err := r.decode(ctx, o)
+	if err != nil {
+		return train.Estimate{}, err
+	}
+	defer func() { _ = cache.Close() }()
+	return train.Measure(ctx, r.job(cache, o))
+}
+
+// Weights loads the weights of a checkpoint, and says which: step -1 is the newest one; name is train.EMAName or
+// train.RawName, and empty means the average.
+func (r *Run) Weights(step int64, name string) (weights []float32, at int64, which string, err error) {
+	ema := train.EMAName
+	switch name {
+	case "", train.EMAName:
+		name = train.EMAName
+	case train.RawName:
+		ema = ""
+	default:
+		return nil, 0, "", fmt.Errorf("%w: there are no weights %q: use %s or %s", model.ErrOption, name, train.EMAName, train.RawName)
+	}
+	valid, ignored, err := checkpoint.List(r.Checkpoints())
+	if err != nil {
+		return nil, 0, "", err
+	}
+	switch {
+	case step >= 0:
+	case len(valid) > 0:
+		step = valid[len(valid)-1].Step
+	case len(ignored) > 0:
+		return nil, 0, "", fmt.Errorf("the run %s has no whole checkpoint to use: %s: %s", r.Dir, ignored[0].Path, ignored[0].Reason)
+	default:
+		return nil, 0, "", fmt.Errorf("the run %s has no checkpoint yet: train it first", r.Dir)
+	}
+	cfg, w, err := checkpoint.LoadWeights(r.Checkpoints(), step, ema)
+	if err != nil {
+		return nil, 0, "", err
+	}
+	if cfg.NumParams() != r.Info().Model.UNet.NumParams() {
+		return nil, 0, "", fmt.Errorf("the checkpoint of step %d belongs to another network than the run %s", step, r.Dir)
+	}
+	return w, step, name, nil
+}

@@ -1,0 +1,507 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"unnoise/pipeline/checkpoint"
+	"unnoise/pipeline/data"
+	"unnoise/pipeline/diffusion"
+	"unnoise/pipeline/eval"
+	"unnoise/pipeline/model"
+	"unnoise/pipeline/rng"
+	"unnoise/runtime/durable"
+	"unnoise/runtime/program"
+)
+
+// Folders within a run's folder.
+const (
+	CheckpointDir = "checkpoints"
+	SampleDir     = "samples"
+)
+
+// levelBins is the number of equal parts of u ∈ [0,1) the loss is logged in.
+const levelBins = eval.DefaultLevels
+
+// maxRollbacks is how often a diverging run is mended before it is given up.
+const maxRollbacks = 3
+
+// Job is a run to be trained.
+type Job struct {
+	Spec    model.Spec
+	Config  Config
+	Dir     string // the run's folder, which must exist
+	Cache   *data.Cache
+	Options program.Options // threads and device
+	Name    string          // of the run, for the metadata of its pictures
+	Version string          // of the program, likewise
+	Control *Control        // may be nil
+	Events  func(Event)     // may be nil
+}
+
+// Outcome says how a run ended when Run returned no error.
+type Outcome struct {
+	Step int64 // steps done, all of them in a checkpoint
+	Done bool  // all steps of the configuration are done; otherwise it was stopped
+}
+
+// ErrDiverged is returned when a run diverged more often than it is mended.
+var ErrDiverged = errors.New("the training diverged")
+
+// Run trains a job from its newest checkpoint, or from the beginning where there is none, until its last step is done
+// or ctx is cancelled; then it saves, and returns no error. An error means that the run could not go on; what was saved
+// before is still there.
+func Run(ctx context.Context, j Job) (Outcome, error) {
+	l, err := open(ctx, j)
+	if err != nil {
+		if l != nil {
+			l.close()
+		}
+		return Outcome{}, stopped(ctx, err)
+	}
+	defer l.close()
+	err = l.train(ctx)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = nil // being stopped is not a failure
+	}
+	// The state is that of the last finished step, whatever happened in the one after.
+	if serr := l.save(context.WithoutCancel(ctx)); serr != nil {
+		err = errors.Join(err, fmt.Errorf("the last checkpoint could not be saved, so the run stands at step %d: %w", l.saved, serr))
+	}
+	return Outcome{Step: l.step, Done: l.step >= j.Config.Steps}, err
+}
+
+// stopped hides the error of a run that was stopped while it was being loaded.
+func stopped(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// counters is what the loop keeps besides the optimiser's state. It is stored in each checkpoint, so that the log of a
+// resumed run has the same numbers as that of an unbroken one.
+type counters struct {
+	Version   int     `json:"version"`
+	LRScale   float64 `json:"lr_scale"`
+	Rollbacks int     `json:"rollbacks"`
+	Seconds   float64 `json:"seconds"`
+	Best      float64 `json:"best"` // lowest mean loss of a log interval so far; 0 before the first
+	// Due says that what the step's number asks for (log, samples) is still to be done: the run was stopped in it.
+	Due    bool   `json:"due"`
+	Window window `json:"window"`
+}
+
+// window sums up the steps since the last line of the log.
+type window struct {
+	Steps    int                `json:"steps"`
+	Seconds  float64            `json:"seconds"`
+	Loss     float64            `json:"loss"`
+	Weighted float64            `json:"weighted"`
+	Power    float64            `json:"power"`
+	GradNorm float64            `json:"grad_norm"`
+	Levels   [levelBins]float64 `json:"levels"`
+	Counts   [levelBins]int     `json:"counts"`
+}
+
+type loop struct {
+	j       Job
+	trainer *program.Trainer
+	net     *program.Net // fed with the weights of the moment; made when first needed
+	feed    *feeder
+	log     *logFile
+	ema     PowerEMA
+	proc    diffusion.Process
+	trainIx []int
+	heldIx  []int
+
+	step  int64 // optimiser steps done
+	saved int64 // step of the newest checkpoint on disk, -1 for none
+	c     counters
+	clock clock
+}
+
+func (l *loop) emit(e Event) {
+	if l.j.Events != nil {
+		l.j.Events(e)
+	}
+}
+
+// prepare checks the job and opens what a run and a measurement share.
+func prepare(ctx context.Context, j Job) (*loop, error) {
+	if err := j.Spec.Validate(); err != nil {
+		return nil, err
+	}
+	if err := j.Config.Validate(); err != nil {
+		return nil, err
+	}
+	if j.Cache.Dim() != j.Spec.Dim() {
+		return nil, fmt.Errorf("the decoded pictures have %d values and the network takes %d: decode them again", j.Cache.Dim(), j.Spec.Dim())
+	}
+	l := &loop{j: j, saved: -1, ema: NewPowerEMA(j.Config.EMAWidth), c: counters{Version: 1, LRScale: 1}}
+	var err error
+	if l.proc, err = j.Spec.Process(); err != nil {
+		return nil, err
+	}
+	l.trainIx, l.heldIx = j.Cache.Split(j.Config.HeldOut, j.Config.Seed)
+	if len(l.trainIx) < j.Config.Batch {
+		return nil, fmt.Errorf("%w: there are %d pictures to train on, fewer than the batch of %d: add pictures or choose a batch of at most %d",
+			model.ErrOption, len(l.trainIx), j.Config.Batch, max(1, len(l.trainIx)))
+	}
+	src, err := newSource(data.NewLoader(j.Cache, l.trainIx, j.Config.Batch, j.Spec.Preprocess, j.Config.Seed), j.Spec, j.Config.Batch, j.Config.Seed)
+	if err != nil {
+		return nil, err
+	}
+	l.feed = newFeeder(src)
+	c := j.Config
+	l.trainer, err = program.NewTrainer(ctx, program.TrainSpec{
+		UNet: j.Spec.UNet, Batch: c.Batch, EMAs: 1,
+		ClipNorm: c.ClipNorm, Beta1: c.Beta1, Beta2: c.Beta2, Eps: c.Eps, WeightDecay: c.WeightDecay,
+	}, j.Options)
+	if err != nil {
+		return nil, fmt.Errorf("the training program could not be made: %w", err)
+	}
+	return l, nil
+}
+
+// open prepares a run and restores its state. It returns the loop to be closed even with an error, if there is one.
+func open(ctx context.Context, j Job) (*loop, error) {
+	l, err := prepare(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range []string{CheckpointDir, SampleDir} {
+		if err := os.MkdirAll(filepath.Join(j.Dir, d), 0o777); err != nil {
+			return l, fmt.Errorf("the run's folder cannot be written: %w", err)
+		}
+	}
+	if err := durable.Sweep(filepath.Join(j.Dir, SampleDir)); err != nil {
+		return l, err
+	}
+	if err := l.restore(); err != nil {
+		return l, err
+	}
+	path := filepath.Join(j.Dir, LogName)
+	l.log, err = openLog(path, l.step)
+	if err != nil {
+		return l, fmt.Errorf("the run's log cannot be written: %w", err)
+	}
+	recs, err := ReadLog(path)
+	if err != nil {
+		return l, err
+	}
+	for _, r := range recs { // a roll-back since the checkpoint lowered the rate, and the checkpoint cannot know
+		if r.Event == eventRollback && r.Step == l.step && r.LRScale > 0 {
+			l.c.LRScale, l.c.Rollbacks = r.LRScale, r.Rollbacks
+		}
+	}
+	l.emit(Started{Step: l.step, Steps: j.Config.Steps, Params: j.Spec.UNet.NumParams(), Train: len(l.trainIx), Held: len(l.heldIx)})
+	return l, nil
+}
+
+func (l *loop) close() {
+	l.feed.wait()
+	if l.net != nil {
+		_ = l.net.Close()
+	}
+	_ = l.trainer.Close()
+	if l.log != nil {
+		_ = l.log.close()
+	}
+}
+
+// restore sets the state of the newest valid checkpoint, or the initial one.
+func (l *loop) restore() error {
+	dir := filepath.Join(l.j.Dir, CheckpointDir)
+	valid, ignored, err := checkpoint.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, ig := range ignored {
+		l.emit(Warned{fmt.Sprintf("%s is passed over: %s", ig.Path, ig.Reason)})
+	}
+	for i := len(valid) - 1; i >= 0; i-- {
+		c, err := checkpoint.Load(dir, valid[i].Step)
+		if errors.Is(err, checkpoint.ErrDamaged) {
+			l.emit(Warned{fmt.Sprintf("the checkpoint of step %d is passed over: %v", valid[i].Step, err)})
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return l.setCheckpoint(*c)
+	}
+	return l.setInitial()
+}
+
+func (l *loop) setCheckpoint(c checkpoint.Checkpoint) error {
+	if c.UNet.NumParams() != l.j.Spec.UNet.NumParams() || len(c.State.EMA) != 1 {
+		return fmt.Errorf("the checkpoint of step %d belongs to another network: %d weights, not %d", c.Step, c.UNet.NumParams(), l.j.Spec.UNet.NumParams())
+	}
+	var k counters
+	if err := json.Unmarshal(c.Extra, &k); err != nil || k.Version != 1 || !(k.LRScale > 0) {
+		return fmt.Errorf("the checkpoint of step %d has counters this program cannot read: %w", c.Step, err)
+	}
+	if err := l.trainer.SetState(program.State(c.State)); err != nil {
+		return err
+	}
+	l.step, l.saved, l.c = c.Step, c.Step, k
+	return nil
+}
+
+func (l *loop) setInitial() error {
+	w, err := l.j.Spec.UNet.Init(rng.New(l.j.Config.Seed, "weights", 0).Uint64())
+	if err != nil {
+		return err
+	}
+	z := make([]float32, len(w))
+	l.step, l.c = 0, counters{Version: 1, LRScale: 1}
+	return l.trainer.SetState(program.State{Params: w, M: z, V: z, EMA: [][]float32{w}})
+}
+
+// train runs steps until the last one or an error.
+func (l *loop) train(ctx context.Context) error {
+	c := l.j.Config
+	if l.c.Due {
+		if err := l.intervals(ctx, c.lr(l.step-1)*l.c.LRScale); err != nil {
+			return err
+		}
+	}
+	first := l.step
+	for l.step < c.Steps {
+		if err := l.obey(ctx); err != nil {
+			return err
+		}
+		began := time.Now()
+		b := l.feed.next(l.step)
+		lr := c.lr(l.step) * l.c.LRScale
+		res, err := l.trainer.Step(ctx, b.in, program.Hyper{LR: lr, EMARates: []float64{l.ema.Rate(l.step + 1)}})
+		if errors.Is(err, program.ErrNonFinite) {
+			if err := l.rollBack(ctx, "the loss or its gradient was not a number any more"); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("training step %d: %w", l.step+1, err)
+		}
+		l.step++
+		took := time.Since(began)
+		loss := l.count(b, res, took)
+		l.clock.step(took)
+		l.emit(Progress{
+			Step: l.step, Steps: c.Steps, Loss: loss, LR: lr,
+			ImagesPerSecond: float64(c.Batch) / l.clock.stepSeconds(), ETA: l.eta(),
+		})
+		if l.step == first+2 || (l.step == c.Steps && l.step < first+2) {
+			l.emit(Measured{l.estimate()})
+		}
+		if err := l.intervals(ctx, lr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// intervals does what is due after a step: log, check, sample, save. Saving comes last, so that a run killed in
+// between does the others again when it is resumed.
+func (l *loop) intervals(ctx context.Context, lr float64) error {
+	c := l.j.Config
+	last := l.step == c.Steps
+	logDue, sampleDue := l.step%c.LogEvery == 0 || last, l.step%c.SampleEvery == 0 || last
+	l.c.Due = logDue || sampleDue
+	if l.c.Due && l.c.Window.Steps > 0 {
+		if reason := l.diverged(); reason != "" {
+			return l.rollBack(ctx, reason)
+		}
+		rec := l.record(lr)
+		if sampleDue {
+			if err := l.measure(ctx, &rec); err != nil {
+				return err
+			}
+		}
+		if err := l.log.add(rec); err != nil {
+			return fmt.Errorf("the log cannot be written: %w", err)
+		}
+		l.c.Window = window{}
+		l.emit(Logged{rec})
+	}
+	if sampleDue {
+		if err := l.grids(ctx); err != nil {
+			return err
+		}
+	}
+	l.c.Due = false
+	if l.step%c.SaveEvery == 0 && !last { // the last one is saved by Run
+		if err := l.save(ctx); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			l.emit(Warned{fmt.Sprintf("the checkpoint of step %d could not be saved; training goes on and tries again at step %d: %v", l.step, l.step+c.SaveEvery, err)})
+		}
+	}
+	return nil
+}
+
+// obey answers the control between two steps.
+func (l *loop) obey(ctx context.Context) error {
+	paused := false
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		switch l.j.Control.next() {
+		case doStep:
+			if paused {
+				l.emit(Continued{l.step})
+			}
+			return nil
+		case doSample:
+			if err := l.grids(ctx); err != nil {
+				return err
+			}
+		case doPause:
+			if !paused {
+				paused = true
+				if err := l.save(ctx); err != nil {
+					l.emit(Warned{fmt.Sprintf("the checkpoint of step %d could not be saved: %v", l.step, err)})
+				}
+				l.emit(Paused{l.step})
+			}
+			if err := l.j.Control.wait(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// count adds a step's result to the window and returns its mean loss.
+func (l *loop) count(b *batch, res program.Result, took time.Duration) float64 {
+	w := &l.c.Window
+	var sum float64
+	for i, v := range res.Loss {
+		sum += float64(v)
+		w.Levels[b.bin[i]] += float64(v)
+		w.Counts[b.bin[i]]++
+	}
+	loss := sum / float64(len(res.Loss))
+	w.Steps++
+	w.Seconds += took.Seconds()
+	w.Loss += loss
+	w.Weighted += res.Total
+	w.Power += b.power
+	w.GradNorm += res.GradNorm
+	l.c.Seconds += took.Seconds()
+	return loss
+}
+
+// record is the log's line for the window.
+func (l *loop) record(lr float64) Record {
+	w := l.c.Window
+	n := float64(max(w.Steps, 1))
+	r := Record{
+		Step: l.step, Time: now(), Seconds: l.c.Seconds,
+		Loss: w.Loss / n, Weighted: w.Weighted / n, GradNorm: w.GradNorm / n, LR: lr,
+		Levels: make([]float64, levelBins), Counts: w.Counts[:],
+	}
+	if w.Seconds > 0 {
+		r.ImagesPerSecond = n * float64(l.j.Config.Batch) / w.Seconds
+	}
+	for i, c := range w.Counts {
+		if c > 0 {
+			r.Levels[i] = w.Levels[i] / float64(c)
+		}
+	}
+	if l.c.Best == 0 || r.Loss < l.c.Best {
+		l.c.Best = r.Loss
+	}
+	return r
+}
+
+// diverged judges the window: a network is lost when it has become far worse than it was and answers hardly better
+// than a constant zero would, whose loss is the targets' mean square. The first window is never judged.
+func (l *loop) diverged() string {
+	w := l.c.Window
+	if l.c.Best == 0 {
+		return ""
+	}
+	n := float64(w.Steps)
+	loss, power := w.Loss/n, w.Power/n
+	if math.IsNaN(loss) || (loss > 4*l.c.Best && loss > power/2) || loss > 2*power && loss > 2*l.c.Best {
+		return fmt.Sprintf("the loss rose to %.3g, where it had been %.3g", loss, l.c.Best)
+	}
+	return ""
+}
+
+// rollBack returns to the last good state with half the learning rate.
+func (l *loop) rollBack(ctx context.Context, reason string) error {
+	from, k := l.step, l.c
+	if k.Rollbacks >= maxRollbacks {
+		return fmt.Errorf("%w: %s at step %d, after %d attempts with lower learning rates; start a new run with a learning rate below %.2g",
+			ErrDiverged, reason, from+1, k.Rollbacks, l.j.Config.LR*k.LRScale)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := l.restore(); err != nil {
+		return err
+	}
+	// The counters of the old state, but not its learning rate: it would only diverge again.
+	l.c.LRScale, l.c.Rollbacks = k.LRScale/2, k.Rollbacks+1
+	lr := l.j.Config.LR * l.c.LRScale
+	_ = l.log.close()
+	log, err := openLog(filepath.Join(l.j.Dir, LogName), l.step)
+	if err != nil {
+		return err
+	}
+	l.log = log
+	rec := Record{
+		Step: l.step, Time: now(), Seconds: l.c.Seconds, LR: lr,
+		Event: eventRollback, LRScale: l.c.LRScale, Rollbacks: l.c.Rollbacks,
+		Reason: fmt.Sprintf("after step %d %s; back to step %d with a learning rate of %.3g", from, reason, l.step, lr),
+	}
+	if err := l.log.add(rec); err != nil {
+		return err
+	}
+	l.emit(RolledBack{From: from, To: l.step, LR: lr, Reason: reason})
+	return nil
+}
+
+// save writes a checkpoint of the state, unless it is already there.
+func (l *loop) save(ctx context.Context) error {
+	if l.saved == l.step {
+		return nil
+	}
+	began := time.Now()
+	l.emit(Working{What: "checkpoint", Total: 1})
+	if err := l.log.sync(); err != nil {
+		return err
+	}
+	extra, err := json.Marshal(l.c)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(l.j.Dir, CheckpointDir)
+	err = checkpoint.Save(dir, l.step, checkpoint.Checkpoint{
+		UNet: l.j.Spec.UNet, State: checkpoint.State(l.trainer.State()), EMANames: []string{EMAName}, Extra: extra,
+	})
+	if err != nil {
+		return err
+	}
+	l.saved = l.step
+	if _, err := checkpoint.Prune(ctx, dir, l.j.Config.KeepLast, l.j.Config.KeepEvery); err != nil {
+		l.emit(Warned{fmt.Sprintf("old checkpoints could not be removed: %v", err)})
+	}
+	l.clock.saving = time.Since(began)
+	l.emit(Saved{Step: l.step})
+	return nil
+}
