@@ -355,9 +355,14 @@ func TestLevelsFall(t *testing.T) {
 	for _, name := range ScheduleNames() {
 		processes = append(processes, NewVP(schedule(t, name, 0)))
 	}
+	every := make([]int, 0, 104)
+	for n := range 100 {
+		every = append(every, n+1)
+	}
+	every = append(every, 333, 667, 999, 1000)
 	for _, p := range processes {
 		for _, s := range p.Spacings() {
-			for _, n := range []int{1, 2, 7, 50, 1000} {
+			for _, n := range every {
 				ls, err := p.Levels(n, s)
 				require.NoError(t, err)
 				require.Len(t, ls, n+1)

@@ -22,7 +22,7 @@ func Clean() Level { return Level{Alpha: 1} }
 // Ratio is Sigma/Alpha, the noise level seen by a process scaled to Alpha = 1 (EDM's σ).
 func (l Level) Ratio() float64 { return l.Sigma / l.Alpha }
 
-// SNR is the signal-to-noise ratio Alpha²/Sigma² (VDM section 3.2); +Inf for the clean level.
+// SNR is the signal-to-noise ratio Alpha²/Sigma² (VDM section 3); +Inf for the clean level.
 func (l Level) SNR() float64 { r := l.Alpha / l.Sigma; return r * r }
 
 // LogSNR is the natural logarithm of SNR.
@@ -46,7 +46,7 @@ func Combine(dst []float32, a float64, x []float32, b float64, y []float32) {
 type Posterior struct{ X0, Xt, Var float64 }
 
 // PosteriorBetween is q(x_s | x_t, x0) for any two levels of one process, s the
-// less noisy (VDM eq. 25 and following; DDPM eq. 7 when s = t-1). When s is the clean level it
+// less noisy (VDM appendix A.2; DDPM eq. 7 when s = t-1). When s is the clean level it
 // is the point x0.
 func PosteriorBetween(t, s Level) Posterior {
 	// keep is SNR_t/SNR_s, the share of t's noise that s already had.
