@@ -123,9 +123,9 @@ func planet(r *rand.Rand) func(x, y float64) rgb {
 		if ringed {
 			k := math.Hypot(u, v/0.30) / radius
 			inRing = smooth(1.30, 1.36, k) * (1 - smooth(1.80, 1.86, k))
-			inRing *= 0.92 - 0.5*math.Exp(-math.Pow((k-1.57)/0.04, 2))
+			inRing *= 0.92 - 0.5*math.Exp(-square((k-1.57)/0.04))
 			if v < 0 {
-				c = c.mix(ring.scale(0.75), inRing)
+				c = c.mix(ring.scale(0.70+0.30*smooth(-0.30*radius, 0, v)), inRing)
 			}
 		}
 		if d < 0.02 {
@@ -135,7 +135,7 @@ func planet(r *rand.Rand) func(x, y float64) rgb {
 			s := 0.5 + 0.5*math.Sin(freq*(v/radius+warp*math.Sin(3*u/radius+phase))+phase)
 			surface := base.mix(band, smooth(0.35, 0.75, s))
 			ball := surface.scale(0.07 + 1.0*smooth(-0.25, 1.0, lit))
-			ball = ball.mix(air, 0.35*math.Pow(1-nz, 2)*smooth(-0.3, 0.5, lit))
+			ball = ball.mix(air, 0.35*square(1-nz)*smooth(-0.3, 0.5, lit))
 			ball = ball.mix(rgb{1, 1, 1}, 0.45*smooth(0.90, 1.0, lit))
 			if ringed { // the ring's shadow
 				ball = ball.scale(1 - 0.35*inside(math.Abs(v-0.10*radius)-0.05))
@@ -290,7 +290,7 @@ func gem(r *rand.Rand) func(x, y float64) rgb {
 	glow := tone(0.75)
 	return func(x, y float64) rgb {
 		c := wall.mix(floor, smooth(-0.2, 1.0, y))
-		c = c.mix(glow, 0.50*math.Exp(-math.Pow(math.Hypot(x/0.55, (y-0.84)/0.16), 2))) // coloured light on the ground
+		c = c.mix(glow, 0.50*math.Exp(-square(x/0.55)-square((y-0.84)/0.16))) // coloured light on the ground
 		x, y = turn(x, y, tilt)
 		for _, f := range facets {
 			d := triangle(x, y, f.a, f.b, f.c)

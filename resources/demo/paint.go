@@ -32,6 +32,8 @@ func lch(l, c, h float64) rgb {
 
 func clamp(v float64) float64 { return min(max(v, 0), 1) }
 
+func square(v float64) float64 { return v * v }
+
 // smooth is the Hermite step from 0 at a to 1 at b.
 func smooth(a, b, x float64) float64 {
 	t := clamp((x - a) / (b - a))
