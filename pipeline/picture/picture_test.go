@@ -291,7 +291,7 @@ func FuzzPNGText(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, metaErr := DecodeMeta(bytes.NewReader(b))
-		texts, err := ReadText(bytes.NewReader(b))
+		_, err := ReadText(bytes.NewReader(b))
 		if err != nil {
 			require.Error(t, metaErr)
 		}
@@ -305,7 +305,6 @@ func FuzzPNGText(f *testing.F) {
 		require.Empty(t, left)
 		require.NoError(t, StripPNG(&again, bytes.NewReader(out.Bytes())))
 		require.Equal(t, out.Bytes(), again.Bytes())
-		_ = texts
 	})
 }
 

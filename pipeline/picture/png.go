@@ -172,8 +172,11 @@ func ReadText(r io.Reader) (map[string]string, error) {
 	c := chunks{r: bufio.NewReader(r)}
 	for {
 		kind, size, err := c.next()
-		if err != nil || kind == "IEND" {
-			return texts, err
+		if err != nil {
+			return nil, err
+		}
+		if kind == "IEND" {
+			return texts, c.skip()
 		}
 		if kind != "tEXt" && kind != "zTXt" && kind != "iTXt" {
 			continue
@@ -267,15 +270,15 @@ func (c *chunks) next() (kind string, size int64, err error) {
 			return "", 0, errors.New("it is not a PNG")
 		}
 	}
-	if _, err := io.CopyN(io.Discard, c.r, c.left); err != nil {
-		return "", 0, cutShort(err)
+	if err := c.skip(); err != nil {
+		return "", 0, err
 	}
 	if _, err := io.ReadFull(c.r, c.head[:]); err != nil {
 		return "", 0, cutShort(err)
 	}
 	n := binary.BigEndian.Uint32(c.head[:])
 	kind = string(c.head[4:])
-	if n > 1<<31-1 {
+	if n > 1<<31-1 || kind == "IEND" && n != 0 {
 		return "", 0, fmt.Errorf("its chunk %q claims %d bytes", kind, n)
 	}
 	if !c.started && (kind != "IHDR" || n != 13) {
@@ -283,6 +286,13 @@ func (c *chunks) next() (kind string, size int64, err error) {
 	}
 	c.started, c.left = true, int64(n)+4
 	return kind, int64(n), nil
+}
+
+// skip passes over what is left of the current chunk.
+func (c *chunks) skip() error {
+	_, err := io.CopyN(io.Discard, c.r, c.left)
+	c.left = 0
+	return cutShort(err)
 }
 
 // read returns the current chunk's data and checks its checksum.
