@@ -1,0 +1,148 @@
+package autodiff
+
+import (
+	"fmt"
+
+	"unnoise/runtime/graph"
+)
+
+// Format says how a program's copy of a weight is stored.
+type Format int
+
+const (
+	// Natural is PyTorch's order: linear layers [O,I], convolutions [O,I,k,k].
+	Natural Format = iota
+	// Taps is [kx,I,ky,O]: the order in which the gradient of a 3×3
+	// convolution of stride 1 falls out of one matrix product.
+	Taps
+	// Rows is [ky,kx,I,O]: the same for other convolutions.
+	Rows
+	// ForwardFilter is what the forward convolution reads.
+	ForwardFilter
+	// BackwardFilter is what the convolution of the input's gradient reads:
+	// taps reversed, input and output channels exchanged.
+	BackwardFilter
+)
+
+// Kernel is the shape of a convolution: O×I channels, k×k taps.
+type Kernel struct {
+	Out, In, K int
+	Stride     int
+	Pad        int // 1: one pixel around; 0 with stride 2: one pixel right and below, as diffusers does
+}
+
+func (k Kernel) geometry() graph.Conv2D {
+	switch {
+	case k.K == 1:
+		return graph.Conv2D{Stride: 1}
+	case k.Stride == 2 && k.Pad == 0:
+		return graph.Conv2D{Stride: 2, Pads: [4]int{0, 0, 1, 1}}
+	}
+	return graph.Conv2D{Stride: k.Stride, Pads: [4]int{1, 1, 1, 1}}
+}
+
+// same is the convolution of stride 1 that keeps the size.
+func (k Kernel) same() graph.Conv2D {
+	p := k.K / 2
+	return graph.Conv2D{Stride: 1, Pads: [4]int{p, p, p, p}}
+}
+
+// GradFormat is the order in which the kernel's gradient is produced, and so
+// the order in which the optimiser holds the weight.
+func (k Kernel) GradFormat() Format {
+	if k.K == 3 && k.Stride == 1 {
+		return Taps
+	}
+	return Rows
+}
+
+func roundUp(n, m int) int { return (n + m - 1) / m * m }
+
+// FilterShape returns the ONNX shape of the forward or backward filter. block 0 means unblocked.
+func (k Kernel) FilterShape(f Format, block int) []int {
+	o, i := k.Out, k.In
+	if f == BackwardFilter {
+		o, i = i, o
+	}
+	if block > 0 {
+		o = roundUp(o, block)
+	}
+	return []int{o, i, k.K, k.K}
+}
+
+// BiasLen is the length of the bias that the forward convolution reads.
+func (k Kernel) BiasLen(block int) int {
+	if block > 0 {
+		return roundUp(k.Out, block)
+	}
+	return k.Out
+}
+
+// index returns the place of tap (ky, kx) from input i to output o in the given format.
+func (k Kernel) index(f Format, block, o, i, ky, kx int) int {
+	switch f {
+	case Natural:
+		return ((o*k.In+i)*k.K+ky)*k.K + kx
+	case Taps:
+		return ((kx*k.In+i)*k.K+ky)*k.Out + o
+	case Rows:
+		return ((ky*k.K+kx)*k.In+i)*k.Out + o
+	}
+	fo, fi, y, x, in := o, i, ky, kx, k.In
+	if f == BackwardFilter {
+		fo, fi, y, x, in = i, o, k.K-1-ky, k.K-1-kx, k.Out
+	}
+	switch {
+	case block == 0:
+		return ((fo*in+fi)*k.K+y)*k.K + x
+	case in < block:
+		return (((fo/block*in+fi)*k.K+y)*k.K+x)*block + fo%block
+	}
+	return ((((fo/block*(in/block)+fi/block)*k.K+y)*k.K+x)*block+fi%block)*block + fo%block
+}
+
+// Convert copies a kernel from one format to another. dst must have room for
+// the padding of blocked filters, which is left as it is.
+func (k Kernel) Convert(dst []float32, to Format, src []float32, from Format, block int) {
+	// Walk in blocks that both sides keep contiguous where that is possible:
+	// output channels are innermost in every training format.
+	for ky := range k.K {
+		for kx := range k.K {
+			for i := range k.In {
+				s0, d0 := k.index(from, block, 0, i, ky, kx), k.index(to, block, 0, i, ky, kx)
+				step := max(block, 1)
+				for o := 0; o < k.Out; o += step {
+					end := min(step, k.Out-o)
+					s, d := s0, d0
+					if o > 0 {
+						s, d = k.index(from, block, o, i, ky, kx), k.index(to, block, o, i, ky, kx)
+					}
+					if end == 1 {
+						dst[d] = src[s]
+						continue
+					}
+					ss, ds := k.index(from, block, o+1, i, ky, kx)-s, k.index(to, block, o+1, i, ky, kx)-d
+					if ss == 1 && ds == 1 {
+						copy(dst[d:d+end], src[s:s+end])
+						continue
+					}
+					for range end {
+						dst[d] = src[s]
+						s += ss
+						d += ds
+					}
+				}
+			}
+		}
+	}
+}
+
+// check says whether a kernel can be stored in blocks: every side is a multiple of the block or smaller than one.
+func (k Kernel) check(block int) error {
+	for _, c := range []int{k.Out, k.In} {
+		if block > 0 && c%block != 0 && c >= block {
+			return fmt.Errorf("%d channels are neither below %d nor a multiple of it", c, block)
+		}
+	}
+	return nil
+}
