@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -13,15 +12,16 @@ import (
 	"image"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"sync"
-	"syscall"
+	"time"
 
 	"github.com/edsrzf/mmap-go"
+	"github.com/gofrs/flock"
+
+	"unnoise/runtime/durable"
 )
 
 const (
@@ -29,6 +29,7 @@ const (
 	cacheVersion = 1
 	cacheJSON    = "cache.json"
 	cacheBin     = "cache.bin"
+	cacheLock    = "cache.lock"
 
 	// cache.bin begins with a magic string and the fingerprint that cache.json has too, so the two cannot be mixed up.
 	binMagic  = "unnoise-pixels/1"
@@ -53,14 +54,13 @@ type manifest struct {
 	Source      string      `json:"source"`      // for people; the cache is complete without it
 	Preprocess  Preprocess  `json:"preprocess"`
 	Classes     []string    `json:"classes,omitempty"`
-	Images      []cacheItem `json:"images"`
+	Images      []cacheItem `json:"images"`            // in the order of cache.bin
 	Skipped     []BadFile   `json:"skipped,omitempty"` // became unusable between the scan and the decoding
 }
 
 type cacheItem struct {
 	Name  string `json:"name"`
 	Class int    `json:"class"` // -1: none
-	Slot  int    `json:"slot"`  // position in cache.bin
 	CRC   uint32 `json:"crc"`   // CRC-32C of the pixels
 	Group string `json:"group,omitempty"`
 }
@@ -114,7 +114,15 @@ func BuildCacheExcluding(
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	m, entries := newManifest(s, rep, pp, exclude)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the cache's folder: %w", err)
+	}
+	lock := flock.New(filepath.Join(dir, cacheLock)) // whoever comes second finds the cache finished
+	if _, err := lock.TryLockContext(ctx, 200*time.Millisecond); err != nil {
+		return nil, fmt.Errorf("wait for the cache of %s, which is being built: %w", dir, err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	m := newManifest(s, rep, pp, exclude)
 	if len(m.Images) == 0 {
 		return nil, fmt.Errorf("%w in %s: all of them are set aside", ErrNoImages, src)
 	}
@@ -128,11 +136,11 @@ func BuildCacheExcluding(
 	if !errors.Is(err, errStale) {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the cache's folder: %w", err)
+	if err := durable.Sweep(dir); err != nil { // a killed build may have left hundreds of megabytes
+		return nil, fmt.Errorf("tidy the cache's folder: %w", err)
 	}
-	if err := m.decodeAll(ctx, s, entries, dir, progress); err != nil {
-		if errors.Is(err, syscall.ENOSPC) {
+	if err := m.decodeAll(ctx, s, dir, progress); err != nil {
+		if durable.IsFull(err) {
 			return nil, fmt.Errorf("the disk of %s is full: the decoded pictures need %d MiB: %w", dir, CacheBytes(rep, pp)>>20+1, err)
 		}
 		return nil, err
@@ -141,7 +149,7 @@ func BuildCacheExcluding(
 }
 
 // newManifest lists what the cache will hold, with the fingerprint of where it comes from.
-func newManifest(s *Source, rep *Report, pp Preprocess, exclude []string) (manifest, []entry) {
+func newManifest(s *Source, rep *Report, pp Preprocess, exclude []string) manifest {
 	m := manifest{Format: cacheFormat, Version: cacheVersion, Source: s.path, Preprocess: pp}
 	m.Preprocess.Flip, m.Preprocess.Augment = false, false // drawn by the loader: not part of the cache
 	class := map[string]int{}
@@ -149,12 +157,7 @@ func newManifest(s *Source, rep *Report, pp Preprocess, exclude []string) (manif
 		class[c.Name] = i
 		m.Classes = append(m.Classes, c.Name)
 	}
-	group := map[string]string{}
-	for _, g := range rep.Duplicates {
-		for _, name := range g {
-			group[name] = g[0]
-		}
-	}
+	group := groups(rep)
 	out := map[string]bool{}
 	for _, name := range exclude {
 		out[name] = true
@@ -162,7 +165,6 @@ func newManifest(s *Source, rep *Report, pp Preprocess, exclude []string) (manif
 	h := sha256.New()
 	put := func(format string, a ...any) { fmt.Fprintf(h, format+"\x00", a...) } // a hash.Hash never fails
 	put("%s %d %d %d %d %s %s %q", cacheFormat, cacheVersion, pp.Width, pp.Height, pp.Channels, pp.Fit, pp.Background, m.Classes)
-	var entries []entry
 	for _, it := range rep.Items {
 		if out[it.Name] {
 			continue
@@ -176,71 +178,74 @@ func newManifest(s *Source, rep *Report, pp Preprocess, exclude []string) (manif
 			e = entry{name: it.Name}
 		}
 		put("%q %d %d %d %q", it.Name, k, e.size, e.stamp, group[it.Name])
-		m.Images = append(m.Images, cacheItem{Name: it.Name, Class: k, Slot: len(m.Images), Group: group[it.Name]})
-		entries = append(entries, e)
+		m.Images = append(m.Images, cacheItem{Name: it.Name, Class: k, Group: group[it.Name]})
 	}
 	m.Fingerprint = hex.EncodeToString(h.Sum(nil))
-	return m, entries
+	return m
 }
 
 // decodeAll writes cache.bin and then cache.json.
-func (m *manifest) decodeAll(ctx context.Context, s *Source, entries []entry, dir string, progress func(Progress)) error {
-	failed := make([]string, len(entries))
-	p := newMeter(progress, "Decoding the pictures", len(entries))
+func (m *manifest) decodeAll(ctx context.Context, s *Source, dir string, progress func(Progress)) error {
+	wanted := m.Images
+	m.Images = make([]cacheItem, 0, len(wanted))
+	err := durable.WriteFile(filepath.Join(dir, cacheBin), func(w io.Writer) error {
+		if _, err := w.Write(binHead(m.Fingerprint)); err != nil {
+			return err
+		}
+		return m.decode(ctx, s, wanted, w, newMeter(progress, "Decoding the pictures", len(wanted)))
+	})
+	if err != nil {
+		return fmt.Errorf("decode the pictures into %s: %w", dir, err)
+	}
+	return durable.WriteFile(filepath.Join(dir, cacheJSON), func(w io.Writer) error {
+		return json.NewEncoder(w).Encode(m)
+	})
+}
+
+// decode writes the pixels of the wanted images in their order and lists them in the manifest. A batch of them is decoded in parallel and then
+// written, so memory stays bounded.
+func (m *manifest) decode(ctx context.Context, s *Source, wanted []cacheItem, w io.Writer, p *meter) error {
+	const batchBytes = 16 << 20
 	dim := m.Preprocess.Dim()
-	size := int64(binHeader) + int64(dim)*int64(len(entries))
-	buffers := sync.Pool{New: func() any { b := make([]byte, dim); return &b }}
-	err := writeFile(filepath.Join(dir, cacheBin), size, func(f *os.File) error {
-		if err := f.Truncate(size); err != nil {
-			return err
-		}
-		if _, err := f.WriteAt(binHead(m.Fingerprint), 0); err != nil {
-			return err
-		}
-		return forEach(ctx, len(entries), func(ctx context.Context, i int) error {
+	size := min(len(wanted), max(batchBytes/dim, 8*runtime.GOMAXPROCS(0)))
+	pixels, failed := make([]byte, size*dim), make([]string, size)
+	for batch := range slices.Chunk(wanted, size) {
+		err := forEach(ctx, len(batch), func(ctx context.Context, i int) error {
 			defer p.step()
-			pix := buffers.Get().(*[]byte)
-			defer buffers.Put(pix)
-			err := s.with(ctx, entries[i].name, func(img image.Image, _ info) error {
-				m.Preprocess.planes(*pix, m.Preprocess.render(img))
+			err := s.with(ctx, batch[i].Name, func(img image.Image, _ info) error {
+				m.Preprocess.planes(pixels[i*dim:(i+1)*dim], m.Preprocess.render(img))
 				return nil
 			})
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
+			failed[i] = ""
 			if err != nil {
 				failed[i] = why(err)
-				return nil
 			}
-			m.Images[i].CRC = crc32.Checksum(*pix, castagnoli)
-			_, err = f.WriteAt(*pix, binHeader+int64(i)*int64(dim))
-			return err
+			return nil
 		})
-	})
-	if err != nil {
-		return fmt.Errorf("decode the pictures: %w", err)
-	}
-	kept := m.Images[:0:0]
-	for i, it := range m.Images {
-		if failed[i] == "" {
-			kept = append(kept, it)
-		} else {
-			m.Skipped = append(m.Skipped, BadFile{Name: it.Name, Reason: failed[i]})
+		if err != nil {
+			return err
+		}
+		for i, it := range batch {
+			if failed[i] != "" {
+				m.Skipped = append(m.Skipped, BadFile{Name: it.Name, Reason: failed[i]})
+				continue
+			}
+			row := pixels[i*dim : (i+1)*dim]
+			it.CRC = crc32.Checksum(row, castagnoli)
+			m.Images = append(m.Images, it)
+			if _, err := w.Write(row); err != nil {
+				return err
+			}
 		}
 	}
-	m.Images = kept
-	if len(kept) == 0 {
+	if len(m.Images) == 0 {
 		return fmt.Errorf("%w in %s: all %d were set aside, the first (%s) because %s",
 			ErrNoImages, s.path, len(m.Skipped), m.Skipped[0].Name, m.Skipped[0].Reason)
 	}
-	b, err := json.Marshal(m)
-	if err != nil {
-		return fmt.Errorf("write the cache: %w", err)
-	}
-	return writeFile(filepath.Join(dir, cacheJSON), int64(len(b)), func(f *os.File) error {
-		_, err := f.Write(b)
-		return err
-	})
+	return nil
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -302,7 +307,7 @@ func readManifest(path string) (m manifest, err error) {
 		return m, stale("%s is damaged", path)
 	}
 	for _, it := range m.Images {
-		if it.Class < -1 || it.Class >= len(m.Classes) || it.Slot < 0 {
+		if it.Class < -1 || it.Class >= len(m.Classes) {
 			return m, stale("%s is damaged", path)
 		}
 	}
@@ -323,14 +328,8 @@ func (c *Cache) open(path string) error {
 	if err != nil {
 		return fmt.Errorf("open the cache: %w", err)
 	}
-	slots := (st.Size() - binHeader) / int64(c.Dim())
-	if st.Size() < binHeader || st.Size() > math.MaxInt || (st.Size()-binHeader)%int64(c.Dim()) != 0 {
-		return stale("%s is cut off", path)
-	}
-	for _, it := range c.m.Images {
-		if int64(it.Slot) >= slots {
-			return stale("%s is cut off", path)
-		}
+	if want := binHeader + int64(c.Dim())*int64(c.Len()); st.Size() != want {
+		return stale("%s has %d bytes instead of %d", path, st.Size(), want)
 	}
 	if c.mem, err = mmap.Map(f, mmap.RDONLY, 0); err != nil {
 		return fmt.Errorf("map %s into memory: %w", path, err)
@@ -387,7 +386,7 @@ func (c *Cache) Name(i int) string { return c.m.Images[i].Name }
 // Bytes gives image i as channels × height × width bytes: a view of the mapped file, read-only and valid until Close.
 func (c *Cache) Bytes(i int) []byte {
 	dim := c.Dim()
-	at := binHeader + c.m.Images[i].Slot*dim
+	at := binHeader + i*dim
 	return c.mem[at : at+dim : at+dim]
 }
 
@@ -412,78 +411,4 @@ func (c *Cache) Close() error {
 		c.file = nil
 	}
 	return err
-}
-
-// Split divides the images into those to train on and those held out for evaluation, about fraction of them. Each
-// image's side follows from the seed and its name alone, so adding images moves no other. Near-duplicates stay on one side: a
-// copy seen in training would make the held-out loss too good. For 0 < fraction < 1 neither side is empty, unless all images are
-// duplicates of one; with fraction ≤ 0 nothing is held out.
-func (c *Cache) Split(fraction float64, seed uint64) (train, held []int) {
-	rank := make([]float64, c.Len()) // uniform in [0, 1)
-	for i, it := range c.m.Images {
-		key := it.Name
-		if it.Group != "" {
-			key = it.Group
-		}
-		sum := sha256.Sum256(binary.LittleEndian.AppendUint64([]byte("unnoise/split/1\x00"+key+"\x00"), seed))
-		rank[i] = float64(binary.LittleEndian.Uint64(sum[:])>>11) / (1 << 53)
-	}
-	if fraction > 0 && fraction < 1 { // in a small dataset chance alone could leave one side empty
-		lowest, highest := slices.Min(rank), slices.Max(rank)
-		fraction = min(max(fraction, math.Nextafter(lowest, 1)), highest)
-	}
-	for i := range rank {
-		if rank[i] < fraction {
-			held = append(held, i)
-		} else {
-			train = append(train, i)
-		}
-	}
-	return train, held
-}
-
-// writeFile writes a file so that it is there in full or not at all: under a temporary name in the same folder, checked for its
-// length, flushed to the disk and then renamed.
-func writeFile(path string, size int64, write func(*os.File) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-"+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	err = errors.Join(fill(f, size, write), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func fill(f *os.File, size int64, write func(*os.File) error) error {
-	if err := write(f); err != nil {
-		return err
-	}
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if st.Size() != size {
-		return fmt.Errorf("%s has %d bytes instead of %d after writing", f.Name(), st.Size(), size)
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
-// syncDir makes a rename durable. Windows has no such call, and renames durably enough.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

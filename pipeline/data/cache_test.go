@@ -2,20 +2,25 @@ package data
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"image"
 	"image/color"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/disintegration/imaging"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"unnoise/runtime/durable"
 )
 
 var small = Preprocess{Width: 8, Height: 8, Channels: 3}
@@ -69,7 +74,7 @@ func TestCacheHoldsThePictures(t *testing.T) {
 	require.LessOrEqual(t, st.Size()+js.Size(), CacheBytes(rep, small))
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
-	require.Len(t, left, 2, "no temporary files stay behind")
+	require.Len(t, left, 3, "the lock, and no temporary files")
 }
 
 // built tells whether the pictures were decoded (again).
@@ -189,34 +194,6 @@ func TestUnwritableFolderLeavesNothing(t *testing.T) {
 	b, err := os.ReadFile(blocked)
 	require.NoError(t, err)
 	require.Equal(t, "I am not a folder", string(b))
-}
-
-func TestFullDiskLeavesTheOldFileAndNoOther(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "x")
-	write(t, path, []byte("old"))
-	err := writeFile(path, 100, func(f *os.File) error {
-		_, err := f.Write(make([]byte, 60)) // a write that fell short without saying so
-		return err
-	})
-	require.ErrorContains(t, err, "60 bytes instead of 100")
-	if runtime.GOOS == "linux" {
-		require.Error(t, writeFile(path, 100, func(*os.File) error {
-			full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-			if err != nil {
-				return err
-			}
-			defer full.Close()
-			_, err = full.Write(make([]byte, 100))
-			return err
-		}))
-	}
-	b, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, "old", string(b))
-	left, err := os.ReadDir(dir)
-	require.NoError(t, err)
-	require.Len(t, left, 1)
 }
 
 func TestFitModes(t *testing.T) {
@@ -425,4 +402,48 @@ func TestReportSurvivesJSON(t *testing.T) {
 	require.NoError(t, json.Unmarshal(b, &back))
 	require.Equal(t, *rep, back)
 	require.False(t, bytes.Contains(b, []byte("Name")), "keys are in lower case")
+}
+
+func TestCancelledBuildLeavesTheOldCache(t *testing.T) {
+	src, rep := folder(t, 40)
+	dir := t.TempDir()
+	built(t, src, rep, small, nil, dir)
+	gray := small
+	gray.Channels = 1
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := BuildCache(ctx, src, rep, gray, dir, func(Progress) { cancel() })
+	require.ErrorIs(t, err, context.Canceled)
+	require.False(t, built(t, src, rep, small, nil, dir), "the former cache is still valid")
+}
+
+func TestWhatAKilledBuildLeftIsRemoved(t *testing.T) {
+	src, rep := folder(t, 4)
+	dir := t.TempDir()
+	left := filepath.Join(dir, durable.TempPrefix+"123")
+	write(t, left, []byte("half a cache"))
+	require.True(t, built(t, src, rep, small, nil, dir))
+	require.NoFileExists(t, left)
+}
+
+func TestTwoBuildsAtOnceShareTheWork(t *testing.T) {
+	src, rep := folder(t, 60)
+	dir := t.TempDir()
+	var decoded atomic.Int32
+	var g errgroup.Group
+	for range 4 {
+		g.Go(func() error {
+			var once sync.Once
+			c, err := BuildCache(t.Context(), src, rep, small, dir, func(Progress) { once.Do(func() { decoded.Add(1) }) })
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			if c.Len() != 60 {
+				return fmt.Errorf("%d images", c.Len())
+			}
+			return nil
+		})
+	}
+	require.NoError(t, g.Wait())
+	require.Equal(t, int32(1), decoded.Load(), "one decodes, the others wait for it")
 }

@@ -21,6 +21,30 @@ func splitBound(fraction float64, ranks []float64) float64 {
 	return fraction
 }
 
+// Split divides the images into those to train on and those held out for evaluation, about fraction of them. Each
+// image's side follows from the seed and its name alone, so adding images moves no other. Near-duplicates stay on one side: a
+// copy seen in training would make the held-out loss too good. For 0 < fraction < 1 neither side is empty, unless all images are
+// duplicates of one; with fraction ≤ 0 nothing is held out.
+func (c *Cache) Split(fraction float64, seed uint64) (train, held []int) {
+	rank := make([]float64, c.Len()) // uniform in [0, 1)
+	for i, it := range c.m.Images {
+		key := it.Name
+		if it.Group != "" {
+			key = it.Group
+		}
+		rank[i] = splitRank(key, seed)
+	}
+	fraction = splitBound(fraction, rank)
+	for i := range rank {
+		if rank[i] < fraction {
+			held = append(held, i)
+		} else {
+			train = append(train, i)
+		}
+	}
+	return train, held
+}
+
 // HeldOut says of each item whether a cache of this report without the excluded names would hold it out: the same answer
 // as [Cache.Split], before anything is decoded.
 func (r *Report) HeldOut(fraction float64, seed uint64, exclude []string) []bool {
