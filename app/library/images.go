@@ -301,3 +301,8 @@ func (d *DB) PutDataset(ctx context.Context, s Dataset) error {
 func (d *DB) DeleteDatasets(ctx context.Context, ids ...string) error {
 	return d.deleteIDs(ctx, []string{"DELETE FROM datasets WHERE id=?"}, ids)
 }
+
+// DatasetStamps is the stamp of every dataset in the index.
+func (d *DB) DatasetStamps(ctx context.Context) (map[string]string, error) {
+	return d.stamps(ctx, "datasets")
+}

@@ -149,8 +149,6 @@ type WorkspaceService interface {
 	// Refresh looks for runs, galleries and datasets that another process added or changed.
 	// The Studio does this by itself every two seconds.
 	Refresh(ctx context.Context) error
-	// Reveal returns the path to show in a file manager for a thing: "" is the workspace.
-	Reveal(kind RefKind, id string) (path string, err error)
 }
 
 // ---------------------------------------------------------------- datasets
@@ -916,7 +914,7 @@ type ThumbService interface {
 	// Request makes the picture whose longer side is px device pixels, from memory, disk or
 	// the source, and calls done on a worker. The newest request is served first. Pictures
 	// smaller than px are enlarged by whole steps with crisp pixels. cancel is quick, drops the request if it
-	// has not begun, and keeps done from being called from then on.
+	// has not begun, and keeps done from being called later; a call that has begun goes on.
 	Request(ref Ref, px int, done func(*image.RGBA, error)) (cancel func())
 	// Image is the whole picture.
 	Image(ctx context.Context, ref Ref) (*image.RGBA, error)

@@ -258,6 +258,19 @@ func (s *Service[K]) Forget(match func(K) bool) {
 	}
 }
 
+// SetDir puts the disk cache into another folder.
+func (s *Service[K]) SetDir(dir string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opt.Dir = dir
+}
+
+func (s *Service[K]) dir() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opt.Dir
+}
+
 // Memory is the bytes of the pictures kept in memory.
 func (s *Service[K]) Memory() int64 {
 	s.mu.Lock()
@@ -274,11 +287,11 @@ func (s *Service[K]) Waiting() int {
 
 func (s *Service[K]) thumbnail(at slot[K]) (*image.RGBA, error) {
 	var path string
-	if s.opt.Dir != "" {
+	if dir := s.dir(); dir != "" {
 		if stamp := s.load.Stamp(at.key); stamp != "" {
 			sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%d", stamp, at.px))
 			name := hex.EncodeToString(sum[:16])
-			path = filepath.Join(s.opt.Dir, name[:3], name[3:]+".png") // a hundred thousand files are too many for one folder
+			path = filepath.Join(dir, name[:3], name[3:]+".png") // a hundred thousand files are too many for one folder
 			if img, err := readPNG(path); err == nil && max(img.Bounds().Dx(), img.Bounds().Dy()) <= max(at.px, 1) {
 				return img, nil
 			}
@@ -395,7 +408,8 @@ func writePNG(path string, img image.Image) (err error) {
 
 // Prune removes the longest unused files of the disk cache beyond its size.
 func (s *Service[K]) Prune(ctx context.Context) error {
-	if s.opt.Dir == "" {
+	dir := s.dir()
+	if dir == "" {
 		return nil
 	}
 	type file struct {
@@ -405,7 +419,7 @@ func (s *Service[K]) Prune(ctx context.Context) error {
 	}
 	var files []file
 	var total int64
-	err := filepath.WalkDir(s.opt.Dir, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			if errors.Is(err, fs.ErrNotExist) {
 				err = nil

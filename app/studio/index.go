@@ -1,0 +1,227 @@
+package studio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"unnoise/app/events"
+	"unnoise/app/workspace"
+)
+
+// sampleDir is the folder of a run's sample grids.
+const sampleDir = "samples"
+
+// indexer is what the index remembers between two looks at the folders.
+type indexer struct {
+	mu    sync.Mutex // one look at a time
+	fresh bool       // the index is empty and was never filled
+	bad   map[string]string
+}
+
+// watch looks for what changed, first all of it and then, every two seconds, where something may have.
+func (c *core) watch() {
+	if err := c.sync(c.ctx, nil); err != nil && c.ctx.Err() == nil {
+		c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("The workspace could not be read completely: {{.Problem}}", "Problem", err.Error())})
+	}
+	_ = c.thumbs.Prune(c.ctx) //nolint:errcheck // tried again at the next start
+	t := time.NewTicker(refreshEvery)
+	defer t.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-t.C:
+		}
+		if c.moving.Load() {
+			continue
+		}
+		c.sup.reload()
+		e, err := c.use()
+		if err != nil {
+			return
+		}
+		// Every file of ten thousand runs is a lot to ask for: mostly only the lists of the
+		// folders and the runs that some process trains are looked at.
+		if err := c.look(c.ctx, e, n%30 == 0, nil); err != nil && c.ctx.Err() == nil {
+			c.log.Warn("the workspace could not be looked through", "error", err)
+		}
+	}
+}
+
+// sync brings the index up to date with all folders; e may be nil.
+func (c *core) sync(ctx context.Context, e *env) error {
+	if e == nil {
+		var err error
+		if e, err = c.use(); err != nil {
+			return err
+		}
+	}
+	return c.look(ctx, e, true, nil)
+}
+
+func (c *core) syncEnv(ctx context.Context, e *env, m *meter) error { return c.look(ctx, e, true, m) }
+
+func (c *core) rebuild(ctx context.Context, progress ProgressFunc) error {
+	e, done, err := c.begin()
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := e.lib.Clear(ctx); err != nil {
+		return fmt.Errorf("the index cannot be emptied: %w", err)
+	}
+	c.index.mu.Lock()
+	c.index.fresh = true
+	c.index.mu.Unlock()
+	return c.look(ctx, e, true, newMeter(progress, events.T("Making the index")))
+}
+
+// kind is a sort of thing that the index lists: a folder each.
+type kind struct {
+	dir     string
+	indexed func(context.Context) (map[string]string, error) // stamp by ID
+	stamp   func(dir string) (string, error)
+	read    func(ctx context.Context, e *env, id, stamp string) error
+	remove  func(ctx context.Context, ids ...string) error
+	active  func(ctx context.Context) ([]string, error) // those that may change without notice
+	changed func(id string) Event
+}
+
+func (c *core) kinds(e *env) []kind {
+	return []kind{
+		{
+			dir:     e.ws.Datasets(),
+			indexed: e.lib.DatasetStamps,
+			stamp:   datasetStamp, read: c.indexDataset, remove: e.lib.DeleteDatasets,
+			changed: func(id string) Event { return events.DatasetsChanged{Dataset: id} },
+		},
+		{
+			dir:     e.ws.Runs(),
+			indexed: e.lib.RunStamps, stamp: runStamp, read: c.indexRun, remove: e.lib.DeleteRuns,
+			active:  e.lib.ActiveRuns,
+			changed: func(id string) Event { return events.RunsChanged{Run: id} },
+		},
+		{
+			dir:     e.ws.Galleries(),
+			indexed: e.lib.GalleryStamps, stamp: galleryStamp, read: c.indexGallery, remove: e.lib.DeleteGalleries,
+			changed: func(id string) Event { return events.GalleriesChanged{Gallery: id} },
+		},
+	}
+}
+
+// manyChanged is from when on one signal for all is better than one for each.
+const manyChanged = 20
+
+// look compares the folders with the index and reads what differs. With all, the files of every
+// thing are looked at, else only the lists of names and the active things. What cannot be read is
+// left out, and told once.
+func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
+	c.index.mu.Lock()
+	defer c.index.mu.Unlock()
+	if c.index.bad == nil {
+		c.index.bad = make(map[string]string)
+	}
+	type task struct {
+		k         kind
+		id, stamp string
+	}
+	var tasks []task
+	changed := make(map[int][]string)
+	kinds := c.kinds(e)
+	for ki, k := range kinds {
+		ids, err := workspace.Subfolders(k.dir)
+		if err != nil {
+			return err
+		}
+		old, err := k.indexed(ctx)
+		if err != nil {
+			return fmt.Errorf("the index cannot be read: %w", err)
+		}
+		active := make(map[string]bool)
+		if !all && k.active != nil {
+			list, err := k.active(ctx)
+			if err != nil {
+				return fmt.Errorf("the index cannot be read: %w", err)
+			}
+			for _, id := range list {
+				active[id] = true
+			}
+		}
+		for _, id := range ids {
+			was, known := old[id]
+			delete(old, id)
+			if !all && known && !active[id] {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			stamp, err := k.stamp(filepath.Join(k.dir, id))
+			if err != nil || (known && stamp == was) {
+				continue // no such thing in this folder, or just going; or nothing new
+			}
+			if c.index.bad[k.dir+id] == stamp {
+				continue
+			}
+			tasks = append(tasks, task{k, id, stamp})
+			changed[ki] = append(changed[ki], id)
+		}
+		var gone []string
+		for id := range old {
+			if _, err := os.Lstat(filepath.Join(k.dir, id)); errors.Is(err, fs.ErrNotExist) {
+				gone = append(gone, id)
+			}
+		}
+		if err := k.remove(ctx, gone...); err != nil {
+			return fmt.Errorf("the index cannot be written: %w", err)
+		}
+		changed[ki] = append(changed[ki], gone...)
+	}
+	var problems []error
+	for i, t := range tasks {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := t.k.read(ctx, e, t.id, t.stamp); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			c.index.bad[t.k.dir+t.id] = t.stamp
+			problems = append(problems, err)
+		}
+		if m != nil {
+			m.at(int64(i+1), int64(len(tasks)), t.id)
+		}
+	}
+	fresh := c.index.fresh
+	if fresh {
+		if err := e.lib.Filled(ctx); err != nil {
+			return fmt.Errorf("the index cannot be written: %w", err)
+		}
+		c.index.fresh = false
+		c.bus.Publish(events.LibraryRebuilt{})
+	}
+	for ki, k := range kinds {
+		if n := len(changed[ki]); n > manyChanged || (fresh && n > 0) {
+			c.bus.Publish(k.changed(""))
+			continue
+		}
+		for _, id := range changed[ki] {
+			c.bus.Publish(k.changed(id))
+		}
+	}
+	for i, err := range problems {
+		if i == 5 {
+			c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("{{.Count}} more things in the workspace could not be read.", "Count", len(problems)-i)})
+			break
+		}
+		c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("Left out: {{.Problem}}", "Problem", err.Error())})
+	}
+	return nil
+}

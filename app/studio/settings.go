@@ -1,0 +1,61 @@
+package studio
+
+import (
+	"context"
+	"errors"
+
+	"unnoise/app/events"
+	"unnoise/app/settings"
+	"unnoise/runtime/ortlib"
+)
+
+type settingsService struct{ *core }
+
+func (s settingsService) Get() Settings {
+	v := s.settings.Get()
+	if v.Device == "" {
+		v.Device = "cpu"
+	}
+	return Settings(v)
+}
+
+func (s settingsService) Set(_ context.Context, n Settings) error {
+	changed, err := s.settings.Set(settings.Settings(n))
+	if changed {
+		s.bus.Publish(events.SettingsChanged{})
+	}
+	return err
+}
+
+func (s settingsService) Runtime(ctx context.Context) (RuntimeStatus, error) {
+	st := RuntimeStatus{
+		Network: events.T("It fetches ONNX Runtime {{.Version}} once, with the npm client, from the registry that npm is set to. Nothing of yours is sent.", "Version", ortlib.Version),
+	}
+	lib, err := ortlib.Find(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return st, ctx.Err()
+		}
+		if !errors.Is(err, ortlib.ErrNotFound) && !errors.Is(err, ortlib.ErrRefused) {
+			return st, err
+		}
+		st.Problem = events.T("{{.Problem}}", "Problem", err.Error())
+		return st, nil
+	}
+	st.Installed, st.Version, st.Path, st.Source = true, lib.Version, lib.Path, lib.Source
+	return st, nil
+}
+
+func (s settingsService) InstallRuntime(ctx context.Context, progress ProgressFunc) (RuntimeStatus, error) {
+	ctx, end := s.joined(ctx)
+	defer end()
+	m := newMeter(progress, Text{})
+	if _, err := ortlib.Install(ctx, func(done, total int64, what string) {
+		m.phase = events.T(what)
+		m.at(done, total, "")
+	}); err != nil {
+		return RuntimeStatus{}, err
+	}
+	s.bus.Publish(events.RuntimeChanged{})
+	return s.Runtime(ctx)
+}
