@@ -67,17 +67,17 @@ func (p *Page) Content() fyne.CanvasObject {
 	p.crashed = container.New(layout.NewCustomPaddedVBoxLayout(8))
 	p.running = container.NewStack(p.jobCard())
 	p.running.Hide()
-	p.runsGrid = container.NewGridWrap(fyne.NewSize(picture+20, picture+64))
-	p.galleriesGrid = container.NewGridWrap(fyne.NewSize(picture+20, picture+64))
+	p.runsGrid = kit.Tiles(picture+20, picture+72, 10, false)
+	p.galleriesGrid = kit.Tiles(picture+20, picture+72, 10, false)
 	p.runs = section(lang.L("Recent runs"), lang.L("All runs"), func() { p.s.Navigate(page.Runs, nil) }, p.runsGrid)
 	p.galleries = section(lang.L("Recent galleries"), lang.L("All galleries"), func() { p.s.Navigate(page.Gallery, nil) }, p.galleriesGrid)
 	p.runs.Hide()
 	p.galleries.Hide()
 
-	actions := container.NewHBox(
+	actions := kit.Buttons(
 		kit.Button(lang.L("Try the demo"), icons.Demo, widget.MediumImportance, p.demo),
 		kit.Button(lang.L("Open a folder…"), theme.FolderOpenIcon(), widget.HighImportance, p.open))
-	return kit.Page(kit.Title(p.Title()), actions, kit.Scroll(p.begin, p.crashed, p.running, p.runs, p.galleries))
+	return kit.Page(kit.Title(p.Title()), actions, kit.WideScroll(p.begin, p.crashed, p.running, p.runs, p.galleries))
 }
 
 func section(title, more string, open func(), body fyne.CanvasObject) *fyne.Container {
@@ -94,7 +94,7 @@ func (p *Page) welcome() fyne.CanvasObject {
 	}
 	return container.NewVBox(
 		kit.Text(lang.L("Unnoise learns from a folder of your pictures and makes new ones like them, on this computer alone.")),
-		container.New(layout.NewAdaptiveGridLayout(2),
+		kit.Tiles(300, 120, 12, true,
 			choice(icons.Demo, lang.L("Try the demo"), lang.L("Trains a small network on built-in pictures. The first samples appear within minutes."), p.demo),
 			choice(theme.FolderOpenIcon(), lang.L("Open a folder"), lang.L("Choose a folder or zip of pictures, or drop it anywhere onto this window."), p.open)))
 }
@@ -113,8 +113,8 @@ func (p *Page) jobCard() fyne.CanvasObject {
 	j.heldOut = kit.NewFigure(lang.L("Held-out loss"), "–")
 	j.speed = kit.NewFigure(lang.L("Images/s"), "–")
 	j.eta = kit.NewFigure(lang.L("Time left"), "–")
-	show := kit.Button(lang.L("Watch it learn"), theme.NavigateNextIcon(), widget.HighImportance, func() { p.s.Navigate(page.Train, nil) })
-	figures := container.New(layout.NewAdaptiveGridLayout(5), j.step, j.loss, j.heldOut, j.speed, j.eta)
+	show := kit.Button(lang.L("Watch it learn"), theme.NavigateNextIcon(), widget.HighImportance, func() { p.s.Navigate(page.Train, page.WatchRun{}) })
+	figures := kit.Tiles(96, 50, 4, true, j.step, j.loss, j.heldOut, j.speed, j.eta)
 	side := container.NewVBox(container.NewBorder(nil, nil, nil, show, j.name), j.state, kit.Pad(2, 4, 7, 7, j.meter), figures)
 	return kit.Card(container.NewBorder(nil, nil, container.NewVBox(j.cover), nil, kit.Pad(0, 0, 6, 0, side)))
 }
@@ -275,14 +275,14 @@ func (p *Page) show(f found) {
 		if r.Steps > 0 {
 			line += " · " + page.Int(r.Step) + " / " + page.Int(r.Steps)
 		}
-		p.runsGrid.Add(p.tile(r.Cover, r.Name, line, func() { p.s.Navigate(page.Runs, r.ID) }))
+		p.runsGrid.Add(p.tile(r.Cover, r.Name, line, func() { p.s.Navigate(page.Runs, page.ShowRun{Run: r.ID}) }))
 	}
 	visible(p.runs, len(f.runs) > 0)
 
 	p.galleriesGrid.RemoveAll()
 	for _, g := range f.galleries {
 		line := lang.N("{{.N}} picture", g.Images, map[string]any{"N": page.Int(g.Images)})
-		p.galleriesGrid.Add(p.tile(g.Cover, g.Name, line, func() { p.s.Navigate(page.Gallery, g.ID) }))
+		p.galleriesGrid.Add(p.tile(g.Cover, g.Name, line, func() { p.s.Navigate(page.Gallery, page.ShowGallery{Gallery: g.ID}) }))
 	}
 	visible(p.galleries, len(f.galleries) > 0)
 }
@@ -316,7 +316,7 @@ func (p *Page) crashCard(it studio.Interrupted) fyne.CanvasObject {
 					p.s.Fail(err)
 					return
 				}
-				p.s.Navigate(page.Train, nil)
+				p.s.Navigate(page.Train, page.WatchRun{})
 			})
 		})
 	})
@@ -327,7 +327,7 @@ func (p *Page) crashCard(it studio.Interrupted) fyne.CanvasObject {
 		})
 	})
 	return kit.Card(container.NewBorder(nil, nil, container.NewCenter(widget.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon()))),
-		container.NewCenter(container.NewHBox(leave, goOn)), kit.Text(text)))
+		container.NewCenter(kit.Buttons(leave, goOn)), kit.Text(text)))
 }
 
 func runState(s studio.RunState) string {
@@ -354,7 +354,7 @@ func runState(s studio.RunState) string {
 // demo trains the built-in demo, after the runtime library is there.
 func (p *Page) demo() {
 	if p.s.Studio.Training.Snapshot().Busy() {
-		p.s.ToastWith(lang.L("A run is training. Stop it before the demo starts."), lang.L("Show it"), func() { p.s.Navigate(page.Train, nil) })
+		p.s.ToastWith(lang.L("A run is training. Stop it before the demo starts."), lang.L("Show it"), func() { p.s.Navigate(page.Train, page.WatchRun{}) })
 		return
 	}
 	p.s.WithRuntime(func() {
@@ -365,7 +365,7 @@ func (p *Page) demo() {
 				p.s.Fail(err)
 				return
 			}
-			p.s.Navigate(page.Train, nil)
+			p.s.Navigate(page.Train, page.WatchRun{})
 		})
 	})
 }

@@ -220,13 +220,18 @@ func Page(title fyne.CanvasObject, actions, body fyne.CanvasObject) fyne.CanvasO
 	if actions != nil {
 		head = container.NewBorder(nil, nil, nil, container.NewCenter(actions), title)
 	}
-	return Pad(12, 0, 20, 20, container.NewBorder(Pad(0, 6, 0, 0, head), nil, nil, nil, body))
+	return Pad(12, 0, 20, 20, container.NewBorder(Pad(0, 6, -6, 0, head), nil, nil, nil, body))
 }
 
 // Scroll is a vertically scrolled column, no wider than reads well, with room at its end.
-func Scroll(objs ...fyne.CanvasObject) *container.Scroll {
+func Scroll(objs ...fyne.CanvasObject) *container.Scroll { return scroll(900, objs) }
+
+// WideScroll is Scroll for pictures, which may take all the width there is.
+func WideScroll(objs ...fyne.CanvasObject) *container.Scroll { return scroll(1600, objs) }
+
+func scroll(width float32, objs []fyne.CanvasObject) *container.Scroll {
 	col := container.New(layout.NewCustomPaddedVBoxLayout(12), objs...)
-	return container.NewVScroll(container.New(&columnLayout{max: 980}, Pad(0, 24, 0, 12, col)))
+	return container.NewVScroll(container.New(&columnLayout{max: width}, Pad(0, 24, 0, 12, col)))
 }
 
 // columnLayout keeps its one object at the left, at most so wide.
@@ -240,7 +245,9 @@ func (l *columnLayout) Layout(objs []fyne.CanvasObject, size fyne.Size) {
 }
 
 // Buttons lays buttons in a line, at their own widths.
-func Buttons(objs ...fyne.CanvasObject) *fyne.Container { return container.NewHBox(objs...) }
+func Buttons(objs ...fyne.CanvasObject) *fyne.Container {
+	return container.New(layout.NewCustomPaddedHBoxLayout(8), objs...)
+}
 
 // Empty is what a page shows when it has nothing yet: what this place is for and what to do.
 func Empty(icon fyne.Resource, title, text string, actions ...fyne.CanvasObject) fyne.CanvasObject {

@@ -4,6 +4,8 @@ package page
 type (
 	// TrainOn asks the Train page to set up a training on a dataset.
 	TrainOn struct{ Dataset string }
+	// ShowDataset asks the Datasets page to open a dataset.
+	ShowDataset struct{ Dataset string }
 	// TrainLike asks the Train page to set up a training with the settings of a run.
 	TrainLike struct{ Run string }
 	// WatchRun asks the Train page to show the running job.

@@ -1,0 +1,213 @@
+package datasets
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"math/rand/v2"
+	"strconv"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"unnoise/app/studio"
+	"unnoise/ui/icons"
+	"unnoise/ui/kit"
+	"unnoise/ui/page"
+)
+
+const (
+	previewRows  = 5 // images
+	previewDraws = 6 // draws of each
+	previewSize  = 96
+)
+
+// networkTab shows what the network will see of some images.
+type networkTab struct {
+	d     *detail
+	stale bool
+	first int // an item the user asked for, or -1
+
+	width, height *page.Entry
+	channels, fit *widget.Select
+	flip, augment *widget.Check
+	note          *widget.Label
+	rows          *fyne.Container
+
+	pp         studio.Preprocess
+	known      bool // pp is the dataset's
+	seed       uint64
+	items      []int
+	generation int
+	filling    bool
+	cancels    []func()
+}
+
+func newNetworkTab(d *detail) *networkTab {
+	return &networkTab{d: d, stale: true, first: -1, seed: 1}
+}
+
+var (
+	fits         = []string{"crop", "fit", "stretch"}
+	channelCount = []int{1, 3, 4}
+)
+
+func (t *networkTab) content() fyne.CanvasObject {
+	size := func() *page.Entry {
+		e := t.d.s.NewEntry()
+		e.OnChanged = func(string) { t.changed() }
+		return e
+	}
+	t.width, t.height = size(), size()
+	t.channels = widget.NewSelect([]string{lang.L("Grey"), lang.L("Colour"), lang.L("Colour and transparency")}, func(string) { t.changed() })
+	t.fit = widget.NewSelect([]string{lang.L("Crop the middle"), lang.L("Fit with bars"), lang.L("Stretch")}, func(string) { t.changed() })
+	t.flip = widget.NewCheck(lang.L("Mirror at random"), func(bool) { t.changed() })
+	t.augment = widget.NewCheck(lang.L("Turn and mirror, and tell the network"), func(bool) { t.changed() })
+	reroll := kit.Button(lang.L("Roll again"), icons.Dice, widget.HighImportance, func() { t.seed++; t.draw() })
+	other := kit.Button(lang.L("Other images"), theme.ViewRefreshIcon(), widget.MediumImportance, func() { t.first = -1; t.pick() })
+	t.note = kit.Muted("")
+	t.rows = container.NewVBox()
+	sizes := container.NewBorder(nil, nil, nil, nil, container.NewGridWithColumns(2, t.width, t.height))
+	form := container.NewVBox(kit.Tiles(170, 38, 8, false, sizes, t.channels, t.fit, container.NewHBox(reroll), container.NewHBox(other)),
+		container.NewHBox(t.flip, t.augment), t.note)
+	return container.NewBorder(kit.Pad(6, 4, 0, 0, form), nil, nil, nil, container.NewScroll(t.rows))
+}
+
+// show draws when the tab comes to the front.
+func (t *networkTab) show() {
+	if !t.stale {
+		return
+	}
+	t.stale = false
+	if t.known {
+		t.pick()
+		return
+	}
+	page.Load(t.d.s, func(ctx context.Context) (studio.TrainRequest, error) {
+		return t.d.s.Studio.Training.Defaults(ctx, t.d.id, "")
+	}, func(req studio.TrainRequest, err error) {
+		t.pp = req.Preprocess
+		if err != nil || t.pp.Width == 0 {
+			t.pp = studio.Preprocess{Width: t.d.ds.Width, Height: t.d.ds.Height, Channels: t.d.ds.Channels, Fit: "crop"}
+		}
+		t.known = true
+		t.fill()
+		t.pick()
+	})
+}
+
+func (t *networkTab) fill() {
+	t.filling = true
+	defer func() { t.filling = false }()
+	t.width.SetText(strconv.Itoa(t.pp.Width))
+	t.height.SetText(strconv.Itoa(t.pp.Height))
+	for i, n := range channelCount {
+		if n == t.pp.Channels {
+			t.channels.SetSelectedIndex(i)
+		}
+	}
+	for i, f := range fits {
+		if f == t.pp.Fit {
+			t.fit.SetSelectedIndex(i)
+		}
+	}
+	t.flip.SetChecked(t.pp.Flip)
+	t.augment.SetChecked(t.pp.Augment)
+}
+
+// changed reads the form and draws again.
+func (t *networkTab) changed() {
+	if t.filling {
+		return
+	}
+	w, errW := strconv.Atoi(t.width.Text)
+	h, errH := strconv.Atoi(t.height.Text)
+	if errW != nil || errH != nil || w < 4 || h < 4 || w > 1024 || h > 1024 {
+		t.note.SetText(lang.L("Width and height are whole numbers from 4 to 1024."))
+		return
+	}
+	t.pp.Width, t.pp.Height = w, h
+	if i := t.channels.SelectedIndex(); i >= 0 {
+		t.pp.Channels = channelCount[i]
+	}
+	if i := t.fit.SelectedIndex(); i >= 0 {
+		t.pp.Fit = fits[i]
+	}
+	t.pp.Flip, t.pp.Augment = t.flip.Checked, t.augment.Checked
+	t.draw()
+}
+
+// pick chooses images at random, beginning with the one the user asked for.
+func (t *networkTab) pick() {
+	page.Load(t.d.s, func(ctx context.Context) ([]int32, error) {
+		return t.d.s.Studio.Datasets.Items(ctx, t.d.id, studio.ItemFilter{})
+	}, func(ids []int32, err error) {
+		if err != nil {
+			t.d.s.Fail(err)
+			return
+		}
+		t.items = nil
+		if t.first >= 0 {
+			t.items = append(t.items, t.first)
+		}
+		for _, i := range rand.Perm(min(len(ids), 1<<20)) {
+			if len(t.items) == previewRows {
+				break
+			}
+			if int(ids[i]) != t.first {
+				t.items = append(t.items, int(ids[i]))
+			}
+		}
+		t.draw()
+	})
+}
+
+// draw asks for the draws of each image and shows a row when it is ready.
+func (t *networkTab) draw() {
+	t.generation++
+	gen := t.generation
+	for _, c := range t.cancels {
+		c()
+	}
+	t.cancels = nil
+	t.note.SetText(lang.L("Left: the image. Right: {{.N}} draws of what the network is given, {{.Size}} pixels.", map[string]any{
+		"N": previewDraws, "Size": fmt.Sprintf("%d × %d × %d", t.pp.Width, t.pp.Height, t.pp.Channels),
+	}))
+	rows := make([]fyne.CanvasObject, 0, len(t.items))
+	for _, item := range t.items {
+		original := kit.NewPicture(previewSize, previewSize)
+		cells := []fyne.CanvasObject{original, container.NewCenter(widget.NewIcon(theme.NavigateNextIcon()))}
+		draws := make([]*kit.Picture, previewDraws)
+		for i := range draws {
+			draws[i] = kit.NewPicture(previewSize, previewSize)
+			cells = append(cells, draws[i])
+		}
+		rows = append(rows, container.NewHBox(cells...))
+		t.cancels = append(t.cancels, t.d.s.Thumb(studio.Ref{Kind: studio.DatasetItem, Owner: t.d.id, Index: item}, previewSize-8, func(img *image.RGBA) {
+			if img != nil {
+				original.Set(img)
+			}
+		}))
+		req := studio.PreviewRequest{Dataset: t.d.id, Item: item, Preprocess: t.pp, Seed: t.seed, Count: previewDraws}
+		page.Load(t.d.s, func(ctx context.Context) ([]studio.PreviewImage, error) {
+			return t.d.s.Studio.Datasets.Preview(ctx, req)
+		},
+			func(out []studio.PreviewImage, err error) {
+				if gen != t.generation {
+					return
+				}
+				if err != nil {
+					t.note.SetText(page.Sentence(err))
+					return
+				}
+				for i, o := range out[:min(len(out), len(draws))] {
+					draws[i].Set(o.Image)
+				}
+			})
+	}
+	t.rows.Objects = rows
+	t.rows.Refresh()
+}
