@@ -14,7 +14,6 @@ import (
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
 	"unnoise/resources/demo"
-	"unnoise/runtime/program"
 )
 
 // The demo's choices: what gives recognisable pictures within Budget on two cores.
@@ -32,7 +31,7 @@ const (
 // Request asks for the demo in a folder, which must not exist or be empty.
 type Request struct {
 	Dir     string
-	Options program.Options
+	Compute model.Compute
 	Version string
 	Stage   func(string) // told in a few words what begins
 	Train   func(train.Event)
@@ -71,7 +70,7 @@ func Run(ctx context.Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	o := runs.Options{
-		Threads: r.Options.Threads, Device: r.Options.Device, Version: r.Version, Events: r.Train, Decoding: r.Scan, Report: rep,
+		Compute: r.Compute, Version: r.Version, Events: r.Train, Decoding: r.Scan, Report: rep,
 	}
 	r.Stage("Measuring this computer")
 	est, err := run.Measure(ctx, o)
@@ -100,7 +99,7 @@ func Run(ctx context.Context, r Request) (Result, error) {
 	res.Grid = filepath.Join(r.Dir, "grid.png")
 	_, err = galleries.Sample(ctx, galleries.Request{
 		Model: m, Settings: galleries.Settings{Seed: Seed}, N: Samples, Out: filepath.Join(r.Dir, "gallery"), Grid: res.Grid,
-		Options: r.Options, Version: r.Version, Events: r.Sample,
+		Compute: r.Compute, Version: r.Version, Events: r.Sample,
 	})
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		res.Stopped, res.Grid = true, ""

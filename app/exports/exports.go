@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,7 +25,6 @@ import (
 	"unnoise/pipeline/sampler"
 	"unnoise/pipeline/train"
 	"unnoise/runtime/durable"
-	"unnoise/runtime/program"
 )
 
 // Format is what a run is turned into.
@@ -56,7 +54,7 @@ type Request struct {
 	Out        string
 	Checkpoint int64 // step, -1 for the newest
 	Seed       uint64
-	Options    program.Options
+	Compute    model.Compute
 	Version    string // of the program
 	Progress   func(done, total int, what string)
 }
@@ -113,14 +111,7 @@ func (r Request) made(err error) error {
 }
 
 func (r Request) onnx(m galleries.Model) error {
-	b, err := program.ExportONNX(m.Spec.UNet, m.Weights)
-	if err != nil {
-		return err
-	}
-	return durable.WriteFile(r.Out, func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	})
+	return export.ONNX(r.Out, m.Spec, m.Weights)
 }
 
 // pictures samples pictures into a sheet or a zip, a batch at a time.
@@ -129,7 +120,7 @@ func (r Request) pictures(ctx context.Context, m galleries.Model) error {
 	if err != nil {
 		return err
 	}
-	s, err := galleries.NewSampler(ctx, m, Pictures, r.Options)
+	s, err := galleries.NewSampler(ctx, m, Pictures, r.Compute)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,6 @@ import (
 	"unnoise/pipeline/picture"
 	"unnoise/pipeline/sampler"
 	"unnoise/runtime/durable"
-	"unnoise/runtime/program"
 )
 
 // Request asks for a folder of pictures.
@@ -29,7 +28,7 @@ type Request struct {
 	First    int    // index of the first
 	Out      string // folder, made if it is not there; pictures that are in it already are kept
 	Grid     string // PNG with all of them, if not empty
-	Options  program.Options
+	Compute  model.Compute
 	Version  string // of the program
 	Events   func(Event)
 	Previews bool // send a Preview after every step
@@ -178,7 +177,7 @@ func (r Request) fill(ctx context.Context, set Settings, tag string, missing []i
 	if len(missing) == 0 {
 		return nil
 	}
-	s, err := NewSampler(ctx, r.Model, len(missing), r.Options)
+	s, err := NewSampler(ctx, r.Model, len(missing), r.Compute)
 	if err != nil {
 		return err
 	}

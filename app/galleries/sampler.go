@@ -19,7 +19,6 @@ import (
 	"unnoise/pipeline/picture"
 	"unnoise/pipeline/rng"
 	"unnoise/pipeline/sampler"
-	"unnoise/runtime/program"
 )
 
 // Model is something that can be sampled.
@@ -126,7 +125,7 @@ func (s Settings) class(spec model.Spec, i int) int {
 type Sampler struct {
 	model Model
 	proc  diffusion.Process
-	net   *program.Net
+	net   model.LoadedNet
 }
 
 // cachedValues is how many values a batch may have: small batches stay in the processor's caches, and the first
@@ -142,20 +141,14 @@ func batchFor(spec model.Spec, n int) int {
 }
 
 // NewSampler compiles the model's network for n pictures.
-func NewSampler(ctx context.Context, m Model, n int, o program.Options) (*Sampler, error) {
-	if err := m.Spec.Validate(); err != nil {
-		return nil, err
-	}
-	if len(m.Weights) != m.Spec.UNet.NumParams() {
-		return nil, fmt.Errorf("the model %s has %d weights and its network takes %d: its files do not belong together", m.Name, len(m.Weights), m.Spec.UNet.NumParams())
-	}
+func NewSampler(ctx context.Context, m Model, n int, c model.Compute) (*Sampler, error) {
 	p, err := m.Spec.Process()
 	if err != nil {
 		return nil, err
 	}
-	net, err := program.NewNet(ctx, m.Spec.UNet, m.Weights, batchFor(m.Spec, n), o)
+	net, err := model.Load(ctx, m.Spec, m.Weights, batchFor(m.Spec, n), c)
 	if err != nil {
-		return nil, fmt.Errorf("the sampling program could not be made: %w", err)
+		return nil, fmt.Errorf("the model %s cannot be used: %w", m.Name, err)
 	}
 	return &Sampler{model: m, proc: p, net: net}, nil
 }

@@ -20,7 +20,6 @@ import (
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
 	"unnoise/runtime/durable"
-	"unnoise/runtime/program"
 )
 
 // ErrExists is returned by Create when the folder holds something already.
@@ -271,8 +270,7 @@ func (r *Run) setStatus(s State, step int64, cause error) error {
 
 // Options says how a run is trained.
 type Options struct {
-	Threads int            // 0 means all cores
-	Device  string         // "" means cpu
+	Compute model.Compute
 	Version string         // of the program
 	Control *train.Control // may be nil
 	Events  func(train.Event)
@@ -340,7 +338,7 @@ func (r *Run) job(cache *data.Cache, o Options) train.Job {
 	info := r.Info()
 	return train.Job{
 		Spec: info.Model, Config: info.Train, Dir: r.Dir, Cache: cache,
-		Options: program.Options{Threads: o.Threads, Device: o.Device},
+		Compute: o.Compute,
 		Name:    info.Name, Version: o.Version, Control: o.Control, Events: o.Events,
 	}
 }

@@ -19,6 +19,8 @@ type Options struct {
 	Seed   uint64
 	Levels int // number of noise levels, the midpoints of equal parts of u ∈ [0,1); 0 means DefaultLevels
 	Images int // at most so many pictures, the first of idx; 0 means all
+	// Class gives the model's class of a picture of the cache, where the cache's own is another; nil otherwise.
+	Class func(img int) int
 	// Progress, if not nil, is told how many of how many pictures are done.
 	Progress func(done, total int)
 }
@@ -61,6 +63,9 @@ func Loss(ctx context.Context, net model.Net, spec model.Spec, cache *data.Cache
 	}
 	if len(idx) == 0 {
 		return Result{}, errors.New("there are no pictures to measure the loss on")
+	}
+	if o.Class == nil {
+		o.Class = cache.Class
 	}
 	if cache.Dim() != spec.Dim() {
 		return Result{}, fmt.Errorf("pictures of %d values for a model of %d", cache.Dim(), spec.Dim())
@@ -111,7 +116,7 @@ func Loss(ctx context.Context, net model.Net, spec model.Spec, cache *data.Cache
 			spec.Objective.Target(target[n*dim:(n+1)*dim], x0, eps, lvl)
 			cond[n], at[n] = float32(lvl.Cond), k
 			if class != nil {
-				class[n] = spec.Label(min(cache.Class(img), len(spec.Classes)-1))
+				class[n] = spec.Label(min(o.Class(img), len(spec.Classes)-1))
 			}
 			if n++; n == batch {
 				if err := flush(); err != nil {

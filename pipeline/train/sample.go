@@ -22,7 +22,7 @@ const netBatch = 8
 // weights feeds the sampling network with the averaged or the raw weights. One session serves the whole run.
 func (l *loop) weights(ctx context.Context, name string) (*program.Net, error) {
 	if l.net == nil {
-		net, err := program.NewNet(ctx, l.j.Spec.UNet, nil, min(netBatch, l.j.Config.SampleCount), l.j.Options)
+		net, err := program.NewNet(ctx, l.j.Spec.UNet, nil, min(netBatch, l.j.Config.SampleCount), l.j.Compute)
 		if err != nil {
 			return nil, fmt.Errorf("the sampling program could not be made: %w", err)
 		}

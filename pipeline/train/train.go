@@ -38,11 +38,11 @@ type Job struct {
 	Config  Config
 	Dir     string // the run's folder, which must exist
 	Cache   *data.Cache
-	Options program.Options // threads and device
-	Name    string          // of the run, for the metadata of its pictures
-	Version string          // of the program, likewise
-	Control *Control        // may be nil
-	Events  func(Event)     // may be nil
+	Compute model.Compute // threads and device
+	Name    string        // of the run, for the metadata of its pictures
+	Version string        // of the program, likewise
+	Control *Control      // may be nil
+	Events  func(Event)   // may be nil
 }
 
 // Outcome says how a run ended when Run returned no error.
@@ -163,7 +163,7 @@ func prepare(ctx context.Context, j Job) (*loop, error) {
 	l.trainer, err = program.NewTrainer(ctx, program.TrainSpec{
 		UNet: j.Spec.UNet, Batch: c.Batch, EMAs: 1,
 		ClipNorm: c.ClipNorm, Beta1: c.Beta1, Beta2: c.Beta2, Eps: c.Eps, WeightDecay: c.WeightDecay,
-	}, j.Options)
+	}, j.Compute)
 	if err != nil {
 		return nil, fmt.Errorf("the training program could not be made: %w", err)
 	}

@@ -1,0 +1,95 @@
+package runs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"unnoise/app/datasets"
+	"unnoise/pipeline/data"
+	"unnoise/pipeline/eval"
+	"unnoise/pipeline/model"
+)
+
+// evalBatch is how many pictures the network is given at once while the loss is measured.
+const evalBatch = 8
+
+// Evaluation is the loss of a run on pictures it was not trained on.
+type Evaluation struct {
+	Run        string `json:"run"`
+	Checkpoint int64  `json:"checkpoint"`
+	Weights    string `json:"weights"`
+	Data       string `json:"data"`
+	// HeldOut says that the pictures are the run's own held-out ones; otherwise they are all of Data.
+	HeldOut bool `json:"held_out"`
+	eval.Result
+}
+
+// Evaluate measures the loss by noise level of the averaged weights of a checkpoint (-1: the newest) on the pictures at
+// path: on the held-out ones where these are the pictures the run was trained on, else on all of them.
+func (r *Run) Evaluate(ctx context.Context, path string, step int64, o Options, progress func(done, total int)) (ev Evaluation, err error) {
+	info := r.Info()
+	weights, step, which, err := r.Weights(step, "")
+	if err != nil {
+		return ev, err
+	}
+	rep := o.Report
+	if rep == nil {
+		if rep, err = data.Scan(ctx, path, o.Decoding); err != nil {
+			return ev, err
+		}
+	}
+	tmp, err := os.MkdirTemp("", "unnoise-eval-*")
+	if err != nil {
+		return ev, fmt.Errorf("there is no place for the decoded pictures: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	cache, err := datasets.Decode(ctx, rep, info.Model.Preprocess, info.Data.Exclude, tmp, o.free(), o.Decoding)
+	if err != nil {
+		return ev, err
+	}
+	defer func() { err = errors.Join(err, cache.Close()) }()
+	ev = Evaluation{Run: info.Name, Checkpoint: step, Weights: which, Data: path, HeldOut: cache.Fingerprint() == info.Data.Fingerprint}
+	var idx []int
+	if ev.HeldOut {
+		if _, idx = cache.Split(info.Train.HeldOut, info.Train.Seed); len(idx) == 0 {
+			return ev, fmt.Errorf("the run %s held no pictures out, so there is nothing to measure on: give other pictures with --data", info.Name)
+		}
+	} else {
+		for i := range cache.Len() {
+			idx = append(idx, i)
+		}
+	}
+	classOf, err := classMap(info.Model, cache)
+	if err != nil {
+		return ev, err
+	}
+	net, err := model.Load(ctx, info.Model, weights, evalBatch, o.Compute)
+	if err != nil {
+		return ev, err
+	}
+	defer func() { err = errors.Join(err, net.Close()) }()
+	ev.Result, err = eval.Loss(ctx, net, info.Model, cache, idx, eval.Options{Seed: info.Train.Seed, Class: classOf, Progress: progress})
+	return ev, err
+}
+
+// classMap finds the model's classes among those of other pictures, by name.
+func classMap(spec model.Spec, cache *data.Cache) (func(int) int, error) {
+	if len(spec.Classes) == 0 {
+		return func(int) int { return -1 }, nil
+	}
+	names := cache.Classes()
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%w: the run tells %d classes apart, so its loss is measured on pictures in folders of those names", model.ErrOption, len(spec.Classes))
+	}
+	to := make([]int, len(names))
+	for i, n := range names {
+		if to[i] = slices.Index(spec.Classes, n); to[i] < 0 {
+			_, err := spec.Class(n)
+			return nil, err
+		}
+	}
+	return func(img int) int { return to[max(0, cache.Class(img))] }, nil
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"unnoise/app/exports"
+	"unnoise/app/galleries"
+	"unnoise/app/runs"
+	"unnoise/pipeline/model"
+	"unnoise/pipeline/sampler"
+)
+
+func (a *app) sample() *cobra.Command {
+	var (
+		run, out, grid string
+		checkpoint     int64
+		n              int
+		set            galleries.Settings
+		compute        model.Compute
+	)
+	c := &cobra.Command{
+		Use:   "sample --run DIR --out DIR",
+		Short: "Draw new pictures from a trained run",
+		Long: `Sample draws new pictures from a run's model into a folder, as PNGs that carry their own
+provenance. Picture 17 of a seed is the same whatever the others are. The same command
+again draws only what is missing, so a stopped one can be finished.`,
+		Example: `  unnoise sample --run runs/sprites --n 64 --out sprites --grid sheet.png
+  unnoise sample --run runs/sprites --n 16 --class knight --seed 7 --out knights
+  unnoise sample --run runs/sprites --sampler ddim --steps 100 --out careful`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if cmd.Flags().Changed("checkpoint") && checkpoint < 0 {
+				return usage("--checkpoint %d: give the step of a checkpoint", checkpoint)
+			}
+			if cmd.Flags().Changed("steps") && set.Steps < 1 {
+				return usage("--steps %d: choose 1 or more", set.Steps)
+			}
+			r, err := runs.Open(run)
+			if err != nil {
+				return err
+			}
+			m, err := galleries.FromRun(r, checkpoint, "")
+			if err != nil {
+				return err
+			}
+			if set, err = set.Complete(m.Spec); err != nil {
+				return err
+			}
+			if err := needRuntime(ctx); err != nil {
+				return err
+			}
+			began := time.Now()
+			res, err := galleries.Sample(ctx, galleries.Request{
+				Model: m, Settings: set, N: n, Out: out, Grid: grid, Compute: compute, Version: version,
+				Events: a.sampleEvents(), Free: freeSpace,
+			})
+			a.progress.clear()
+			if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+				return fmt.Errorf("stopped: %d of %d pictures are in %s; the same command draws the rest", len(res.Files), n, out)
+			}
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(struct {
+					Files      []string `json:"files"`
+					Kept       int      `json:"kept"`
+					Grid       string   `json:"grid,omitempty"`
+					Checkpoint int64    `json:"checkpoint"`
+					Seconds    float64  `json:"seconds"`
+				}{res.Files, res.Kept, res.Grid, m.Checkpoint, time.Since(began).Seconds()})
+			}
+			kept := ""
+			if res.Kept > 0 {
+				kept = fmt.Sprintf(" (%d were there already)", res.Kept)
+			}
+			fmt.Fprintf(a.out, "%d pictures%s of step %d in %s\n", len(res.Files), kept, m.Checkpoint, out)
+			if res.Grid != "" {
+				fmt.Fprintf(a.out, "All in one: %s\n", res.Grid)
+			}
+			return nil
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&run, "run", "", "folder of the run")
+	fl.Int64Var(&checkpoint, "checkpoint", -1, "step of the checkpoint to draw from (default: the newest)")
+	fl.IntVar(&n, "n", 16, "how many pictures")
+	fl.StringVar(&set.Sampler, "sampler", galleries.DefaultSampler, strings.Join(sampler.Names(), ", "))
+	fl.IntVar(&set.Steps, "steps", 0, "sampling steps (default: the sampler's usual number)")
+	fl.Uint64Var(&set.Seed, "seed", 0, "number that names the noise the pictures come from")
+	fl.StringVar(&set.Class, "class", "", "class to draw (default: all in turn)")
+	fl.StringVar(&out, "out", "", "folder for the pictures")
+	fl.StringVar(&grid, "grid", "", "also write all pictures into this one PNG")
+	computeFlags(c, &compute)
+	a.jsonFlag(c)
+	required(c, "run", "out")
+	return c
+}
+
+func (a *app) sampleEvents() func(galleries.Event) {
+	return func(e galleries.Event) {
+		if p, ok := e.(galleries.Progress); ok {
+			a.progress.show("Sampling", int64(p.Done), int64(p.Total), fmt.Sprintf("step %d of %d", p.Step, p.Steps), p.ETA)
+		}
+	}
+}
+
+func (a *app) export() *cobra.Command {
+	var (
+		run, out, format string
+		compute          model.Compute
+	)
+	c := &cobra.Command{
+		Use:   "export --run DIR --format FORMAT --out PATH",
+		Short: "Turn a run into files for use elsewhere",
+		Long: `Export writes a run's newest checkpoint for use elsewhere:
+
+  diffusers  a folder that Python's diffusers opens as a pipeline
+  onnx       the network as one ONNX file
+  grid       a PNG with 64 new pictures
+  zip        the same 64 pictures one by one
+  gif        a time-lapse of the pictures sampled during training
+
+Nothing that is there already is overwritten.`,
+		Example: `  unnoise export --run runs/sprites --format diffusers --out sprites-model
+  unnoise export --run runs/sprites --format gif --out learning.gif`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			r, err := runs.Open(run)
+			if err != nil {
+				return err
+			}
+			if format == string(exports.Grid) || format == string(exports.Zip) {
+				if err := needRuntime(ctx); err != nil {
+					return err
+				}
+			}
+			err = exports.Export(ctx, exports.Request{
+				Run: r, Format: exports.Format(format), Out: out, Checkpoint: -1, Compute: compute, Version: version,
+				Progress: func(done, total int, what string) { a.progress.show(what, int64(done), int64(total), "", 0) },
+			})
+			a.progress.clear()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(a.out, out)
+			return nil
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&run, "run", "", "folder of the run")
+	fl.StringVar(&format, "format", "", strings.Join(exports.Formats(), ", "))
+	fl.StringVar(&out, "out", "", "file or folder to make")
+	computeFlags(c, &compute)
+	required(c, "run", "format", "out")
+	return c
+}
+
+func (a *app) eval() *cobra.Command {
+	var (
+		run, dir string
+		compute  model.Compute
+	)
+	c := &cobra.Command{
+		Use:   "eval --run DIR --data DIR",
+		Short: "Measure a run's loss on pictures it was not trained on",
+		Long: `Eval measures the loss of a run's newest checkpoint at each noise level, from little noise
+to much. If the pictures are those the run was trained on, only the held-out ones are
+used; otherwise all of them. The noise is the same at every call, so runs and
+checkpoints can be compared.`,
+		Example: `  unnoise eval --run runs/sprites --data ~/Pictures/sprites
+  unnoise eval --run runs/sprites --data ~/Pictures/other --json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := runs.Open(run)
+			if err != nil {
+				return err
+			}
+			if err := needRuntime(cmd.Context()); err != nil {
+				return err
+			}
+			ev, err := r.Evaluate(cmd.Context(), dir, -1, runs.Options{Compute: compute, Decoding: a.decoding, Free: freeSpace},
+				func(done, total int) { a.progress.show("Measuring", int64(done), int64(total), "", 0) })
+			a.progress.clear()
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(ev)
+			}
+			which := "pictures"
+			if ev.HeldOut {
+				which = "held-out pictures"
+			}
+			fmt.Fprintf(a.out, "Step %d on %d %s: loss %.5f\n", ev.Checkpoint, ev.Images, which, ev.Loss)
+			fmt.Fprintf(a.out, "%12s %12s\n", "noise σ/α", "loss")
+			for _, l := range ev.Levels {
+				fmt.Fprintf(a.out, "%12.4g %12.5f\n", l.Sigma, l.Loss)
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&run, "run", "", "folder of the run")
+	c.Flags().StringVar(&dir, "data", "", "folder, .zip or IDX file with the pictures")
+	computeFlags(c, &compute)
+	a.jsonFlag(c)
+	required(c, "run", "data")
+	return c
+}
