@@ -479,8 +479,8 @@ func TestPrune(t *testing.T) {
 // TestKill kills a child that saves in a loop, with -9 and at random moments: whatever is listed afterwards must load
 // and be what was saved under its step.
 func TestKill(t *testing.T) {
-	if dir := os.Getenv("UNNOISE_TEST_SAVE"); dir != "" {
-		saveForEver(t, dir)
+	if from := os.Getenv("UNNOISE_TEST_SAVE_FROM"); from != "" {
+		saveForEver(t, from)
 	}
 	if runtime.GOOS == "windows" {
 		t.Skip("kill -9 is Unix's")
@@ -494,7 +494,8 @@ func TestKill(t *testing.T) {
 	newest := int64(0)
 	for range rounds {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestKill$")
-		cmd.Env = append(os.Environ(), "UNNOISE_TEST_SAVE="+dir, "UNNOISE_TEST_FROM="+strconv.FormatInt(newest+1, 10))
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "UNNOISE_TEST_SAVE_FROM="+strconv.FormatInt(newest+1, 10))
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)
 		require.NoError(t, cmd.Start())
@@ -527,16 +528,16 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// saveForEver saves each step twice, prunes, and prints a dot after each step.
-func saveForEver(t *testing.T, dir string) {
-	from, err := strconv.ParseInt(os.Getenv("UNNOISE_TEST_FROM"), 10, 64)
+// saveForEver saves each step twice into the current folder, prunes, and prints a dot after each step.
+func saveForEver(t *testing.T, from string) {
+	first, err := strconv.ParseInt(from, 10, 64)
 	require.NoError(t, err)
-	for s := from; ; s++ {
-		require.NoError(t, Save(dir, s, sample(t, net(), uint64(s))))
-		require.NoError(t, Save(dir, s, sample(t, net(), uint64(s)+1)))
+	for s := first; ; s++ {
+		require.NoError(t, Save(".", s, sample(t, net(), uint64(s))))
+		require.NoError(t, Save(".", s, sample(t, net(), uint64(s)+1)))
 		_, err := os.Stdout.WriteString(".")
 		require.NoError(t, err)
-		_, err = Prune(context.Background(), dir, 3, 10)
+		_, err = Prune(context.Background(), ".", 3, 10)
 		require.NoError(t, err)
 	}
 }

@@ -155,7 +155,7 @@ func WriteGIF(ctx context.Context, path string, fr Frames, a Animation) error {
 			if dither {
 				d = draw.FloydSteinberg
 			}
-			var src image.Image = img
+			src := img
 			if !s.opaque {
 				src = opaqued{img}
 			}
