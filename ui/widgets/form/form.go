@@ -1,4 +1,4 @@
-// Package form holds the parts of a form that check what is typed, and the words for times and sizes.
+// Package form holds the parts of a form that check what is typed and show how far work has come.
 package form
 
 import (
@@ -6,7 +6,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"time"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -14,13 +13,15 @@ import (
 	"fyne.io/fyne/v2/layout"
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
+
+	"unnoise/ui/page"
 )
 
 // Entry is a text entry that says beneath itself, in one sentence, what is wrong with what was typed.
 type Entry struct {
 	widget.BaseWidget
 	// Entry is the part that is typed in.
-	Entry *widget.Entry
+	Entry *page.Entry
 	// OnValid is called with each text that passes the check.
 	OnValid func(string)
 
@@ -30,8 +31,8 @@ type Entry struct {
 }
 
 // NewEntry makes an entry with a check, which may be nil.
-func NewEntry(text string, check func(string) error, onValid func(string)) *Entry {
-	e := &Entry{Entry: widget.NewEntry(), check: check, OnValid: onValid, err: widget.NewLabel("")}
+func NewEntry(s *page.Services, text string, check func(string) error, onValid func(string)) *Entry {
+	e := &Entry{Entry: s.NewEntry(), check: check, OnValid: onValid, err: widget.NewLabel("")}
 	e.err.Importance = widget.DangerImportance
 	e.err.Wrapping = fyne.TextWrapWord
 	e.err.SizeName = theme.SizeNameCaptionText
@@ -79,7 +80,7 @@ func (e *Entry) SetProblem(s string) {
 func (e *Entry) changed(s string) {
 	if e.check != nil {
 		if err := e.check(s); err != nil {
-			e.SetProblem(err.Error())
+			e.SetProblem(page.Sentence(err))
 			return
 		}
 	}
@@ -183,80 +184,5 @@ func (p *Progress) Set(fraction float64, text string) {
 	}
 	if !p.cancel.Disabled() && p.text.Text != text {
 		p.text.SetText(text)
-	}
-}
-
-// Duration is a time in words: 8 s, 3 min 20 s, 2 h 5 min, 3 d 4 h.
-func Duration(d time.Duration) string {
-	s := int64(d.Seconds() + 0.5)
-	n := func(k int64) map[string]any { return map[string]any{"N": k} }
-	switch {
-	case s < 1:
-		return lang.L("under 1 s")
-	case s < 60:
-		return lang.L("{{.N}} s", n(s))
-	case s < 3600:
-		return lang.L("{{.N}} min", n(s/60)) + tail(s%60, lang.L("{{.N}} s", n(s%60)))
-	case s < 48*3600:
-		return lang.L("{{.N}} h", n(s/3600)) + tail(s%3600/60, lang.L("{{.N}} min", n(s%3600/60)))
-	default:
-		return lang.L("{{.N}} d", n(s/86400)) + tail(s%86400/3600, lang.L("{{.N}} h", n(s%86400/3600)))
-	}
-}
-
-func tail(n int64, s string) string {
-	if n == 0 {
-		return ""
-	}
-	return " " + s
-}
-
-// Left is “about … left”, or empty while the time is unknown.
-func Left(d time.Duration) string {
-	if d <= 0 {
-		return ""
-	}
-	return lang.L("about {{.Time}} left", map[string]any{"Time": Duration(d)})
-}
-
-// Bytes is a size in words, in steps of 1000: 12.3 MB.
-func Bytes(n int64) string {
-	v, units := float64(n), []string{"B", "kB", "MB", "GB", "TB"}
-	i := 0
-	for v >= 999.5 && i < len(units)-1 {
-		v /= 1000
-		i++
-	}
-	if i == 0 || v >= 100 {
-		return fmt.Sprintf("%.0f %s", v, units[i])
-	}
-	return fmt.Sprintf("%.1f %s", v, units[i])
-}
-
-// Thousands is a whole number with its thousands apart: 4,200.
-func Thousands(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	neg := strings.HasPrefix(s, "-")
-	s = strings.TrimPrefix(s, "-")
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	if neg {
-		return "−" + s
-	}
-	return s
-}
-
-// Count is a large number in short: 6.5 M.
-func Count(n int64) string {
-	switch {
-	case n >= 1_000_000_000:
-		return fmt.Sprintf("%.1f G", float64(n)/1e9)
-	case n >= 1_000_000:
-		return fmt.Sprintf("%.1f M", float64(n)/1e6)
-	case n >= 10_000:
-		return fmt.Sprintf("%.0f k", float64(n)/1e3)
-	default:
-		return Thousands(n)
 	}
 }

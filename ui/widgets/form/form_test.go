@@ -2,16 +2,17 @@ package form
 
 import (
 	"testing"
-	"time"
 
 	"fyne.io/fyne/v2/test"
 	"github.com/stretchr/testify/require"
+
+	"unnoise/ui/page"
 )
 
 func TestEntrySaysWhatIsWrong(t *testing.T) {
 	test.NewTempApp(t)
 	var got []string
-	e := NewEntry("5", Whole(1, 100), func(s string) { got = append(got, s) })
+	e := NewEntry(&page.Services{}, "5", Whole(1, 100), func(s string) { got = append(got, s) })
 	w := test.NewWindow(e)
 	defer w.Close()
 	e.Entry.SetText("12")
@@ -47,19 +48,4 @@ func TestProgressCancelsOnce(t *testing.T) {
 	require.False(t, p.busy.Running())
 	p.Reset()
 	require.False(t, p.cancel.Disabled())
-}
-
-func TestWords(t *testing.T) {
-	test.NewTempApp(t)
-	require.Equal(t, "8 s", Duration(8*time.Second))
-	require.Equal(t, "3 min 20 s", Duration(200*time.Second))
-	require.Equal(t, "2 h 5 min", Duration(2*time.Hour+5*time.Minute))
-	require.Equal(t, "3 d 4 h", Duration(76*time.Hour))
-	require.Equal(t, "2 h", Duration(2*time.Hour))
-	require.Equal(t, "12.3 MB", Bytes(12_300_000))
-	require.Equal(t, "999 B", Bytes(999))
-	require.Equal(t, "1.0 MB", Bytes(999_999))
-	require.Equal(t, "4,200", Thousands(4200))
-	require.Equal(t, "−1,234,567", Thousands(-1234567))
-	require.Equal(t, "6.5 M", Count(6_500_000))
 }

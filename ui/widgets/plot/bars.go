@@ -13,7 +13,8 @@ import (
 	"fyne.io/fyne/v2/widget"
 )
 
-// Bars is a small bar chart of one value per band (loss by noise level), with the values of before behind it.
+// Bars is a small bar chart of one value per band (loss by noise level), with the values of before behind it. Heights
+// are logarithmic: losses at the two ends of the noise differ by orders of magnitude.
 type Bars struct {
 	widget.BaseWidget
 	// Low and High name the two ends of the bands.
@@ -131,14 +132,15 @@ func fourDigits(y float64) string {
 
 func (b *Bars) draw(w, h int) image.Image {
 	img := image.NewRGBA(image.Rect(0, 0, max(w, 1), max(h, 1)))
-	n, top := len(b.values), 0.0
+	n, top, low := len(b.values), 0.0, math.Inf(1)
 	for _, vs := range [][]float64{b.values, b.before} {
 		for _, v := range vs {
-			if finite(v) {
-				top = math.Max(top, v)
+			if finite(v) && v > 0 {
+				top, low = math.Max(top, v), math.Min(low, v)
 			}
 		}
 	}
+	low /= 1.6 // the lowest bar still shows
 	draw.Draw(img, image.Rect(0, h-1, w, h), &image.Uniform{withAlpha(themed(theme.ColorNameForeground), 0.25)}, image.Point{}, draw.Over)
 	if n == 0 || top <= 0 {
 		return img
@@ -150,7 +152,7 @@ func (b *Bars) draw(w, h int) image.Image {
 	bar := func(i int, v float64, c color.Color, inset int) {
 		if finite(v) && v > 0 {
 			x0, x1 := i*w/n+inset, (i+1)*w/n-gap-inset
-			draw.Draw(img, image.Rect(x0, h-max(int(v/top*float64(h-2)), 1), max(x1, x0+1), h), &image.Uniform{c}, image.Point{}, draw.Over)
+			draw.Draw(img, image.Rect(x0, h-max(int(math.Log(v/low)/math.Log(top/low)*float64(h-2)), 1), max(x1, x0+1), h), &image.Uniform{c}, image.Point{}, draw.Over)
 		}
 	}
 	for i, v := range b.before {

@@ -26,6 +26,8 @@ type Plot struct {
 	XTitle string
 	// Empty is shown while there is nothing to draw.
 	Empty string
+	// Bare leaves the legend out, for a small plot of one series under a heading of its own.
+	Bare bool
 	// OnToggle is called when the legend hides or shows a series.
 	OnToggle func(name string, hidden bool)
 
@@ -328,7 +330,7 @@ func (p *Plot) Cursor() desktop.Cursor { return desktop.CrosshairCursor }
 // MinSize leaves room for the axes.
 func (p *Plot) MinSize() fyne.Size {
 	p.ExtendBaseWidget(p)
-	return fyne.NewSize(220, 140)
+	return fyne.NewSize(110, 70)
 }
 
 // CreateRenderer builds the canvas objects.
@@ -401,6 +403,10 @@ func (r *plotRenderer) rebuild() {
 	v, ts, muted := p.view, textSize(), themed(theme.ColorNamePlaceHolder)
 	r.legend.update()
 	lh := r.legend.arrange(max(r.size.Width-16, 40))
+	r.legend.Hidden = p.Bare
+	if p.Bare {
+		lh = 2
+	}
 	r.legend.Move(fyne.NewPos(8, 0))
 	r.legend.Resize(fyne.NewSize(max(r.size.Width-16, 40), lh))
 	r.top = lh + 4
@@ -423,7 +429,7 @@ func (r *plotRenderer) rebuild() {
 	area := r.area()
 	r.xt = r.xt[:0]
 	if v.ok {
-		r.xt = linearTicks(v.x0, v.x1, max(int(area.size.Width/90), 2), p.XFormat)
+		r.xt = linearTicks(v.x0, v.x1, max(int(area.size.Width/90), 3), p.XFormat)
 	}
 	r.ys = fit(r.ys, len(r.yt))
 	lastY := float32(math.Inf(1))

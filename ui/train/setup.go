@@ -1,0 +1,658 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"slices"
+	"strings"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/layout"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"unnoise/app/studio"
+	"unnoise/ui/icons"
+	"unnoise/ui/kit"
+	"unnoise/ui/page"
+	"unnoise/ui/widgets/form"
+)
+
+// setup is the side on which a training is described before it starts.
+type setup struct {
+	p    *Page
+	root *fyne.Container
+	have fyne.CanvasObject // with a dataset
+	none fyne.CanvasObject // without any
+
+	datasets []studio.Dataset
+	req      studio.TrainRequest
+	ok       bool // req was filled by Defaults or Settings
+	problems []studio.Problem
+	checked  bool
+	due      time.Time // when the settings are checked next; zero: no need
+	checking int
+	filling  bool
+	filled   int // counts fills, so that the answer to an older one is dropped
+
+	dataset *widget.Select
+	cover   *kit.Picture
+	facts   *widget.Label
+	presets map[string]*kit.TapCard
+	name    *form.Entry
+	fields  []*fieldControl
+
+	measure   *kit.Action
+	progress  *form.Progress
+	task      *page.Task
+	figures   map[string]*kit.Figure
+	stale     *widget.Label
+	warnings  *fyne.Container
+	estimated bool
+	reasons   *fyne.Container
+	queue     *fyne.Container
+	queueCard fyne.CanvasObject
+}
+
+// fieldControl is one setting on the form.
+type fieldControl struct {
+	f     studio.Field
+	entry *form.Entry
+	pick  *widget.Select
+	check *widget.Check
+}
+
+func newSetup(p *Page) *setup {
+	t := &setup{p: p, presets: map[string]*kit.TapCard{}, figures: map[string]*kit.Figure{}}
+	t.dataset = widget.NewSelect(nil, func(string) {
+		if i := t.dataset.SelectedIndex(); !t.filling && i >= 0 {
+			t.fill(t.datasets[i].ID, t.req.Preset)
+		}
+	})
+	t.dataset.PlaceHolder = lang.L("Choose a dataset")
+	t.cover = kit.NewPicture(84, 84)
+	t.facts = kit.Muted("")
+	t.name = form.NewEntry(p.s, "", nil, func(s string) {
+		t.req.Name = s
+		t.touched(false)
+	})
+	t.name.Entry.SetPlaceHolder(lang.L("Named after the dataset"))
+
+	cards := container.New(layout.NewGridLayoutWithColumns(2))
+	for _, ps := range p.s.Studio.Training.Presets() {
+		head := container.NewBorder(nil, nil, nil, caption(lang.L("{{.N}} parameters", map[string]any{"N": short(ps.Params)})), kit.Ellipsis(page.Text(ps.Label), true))
+		card := kit.NewTapCard(container.NewBorder(head, nil, nil, nil, kit.Muted(page.Text(ps.Help))), func() {
+			if t.req.Preset != ps.Name {
+				t.fill(t.req.Dataset, ps.Name)
+			}
+		})
+		t.presets[ps.Name] = card
+		cards.Add(card)
+	}
+	what := kit.Card(container.NewVBox(
+		kit.Heading(lang.L("What to learn from")),
+		container.NewBorder(nil, nil, container.NewCenter(t.cover), nil, container.NewVBox(t.dataset, t.facts)),
+		kit.Row(lang.L("Name"), "", t.name),
+	))
+	network := kit.Section(lang.L("Network"), lang.L("A larger network draws better and learns more slowly."), cards)
+
+	basic, advanced := container.NewVBox(), container.NewVBox()
+	for _, f := range p.s.Studio.Training.Fields() {
+		switch f.Key {
+		case "dataset", "preset", "name":
+			continue
+		}
+		c, obj := t.control(f)
+		t.fields = append(t.fields, c)
+		row := kit.Row(page.Text(f.Label), page.Text(f.Help), obj)
+		if f.Advanced {
+			advanced.Add(row)
+		} else {
+			basic.Add(row)
+		}
+	}
+	objs := []fyne.CanvasObject{what, network, kit.Section(lang.L("Settings"), "", basic)}
+	if len(advanced.Objects) > 0 {
+		acc := widget.NewAccordion(widget.NewAccordionItem(lang.L("Advanced"), advanced))
+		objs = append(objs, kit.Card(acc))
+	}
+	left := kit.Scroll(objs...)
+
+	for _, k := range []struct{ key, name string }{
+		{"duration", lang.L("Whole training")},
+		{"step", lang.L("Seconds a step")},
+		{"images", lang.L("Images per second")},
+		{"memory", lang.L("Memory")},
+		{"disk", lang.L("Disk")},
+		{"params", lang.L("Parameters")},
+	} {
+		t.figures[k.key] = kit.NewFigure(k.name, "–")
+	}
+	grid := container.NewGridWithColumns(2, t.figures["duration"], t.figures["step"], t.figures["memory"], t.figures["disk"], t.figures["images"], t.figures["params"])
+	t.measure = kit.NewAction(lang.L("Measure"), theme.HistoryIcon(), t.estimate)
+	t.progress = form.NewProgress(func() {
+		if t.task != nil {
+			t.task.Cancel()
+		}
+	})
+	t.progress.Hide()
+	t.stale = kit.Muted(lang.L("Runs a few real steps with these settings, to tell what the training will take."))
+	t.warnings = container.NewVBox()
+	t.reasons = container.NewVBox()
+	t.reasons.Hide()
+	t.queue = container.NewVBox()
+	before := kit.Section(lang.L("Before you start"), "", t.stale, grid, t.warnings, container.NewHBox(t.measure), t.progress)
+	t.queueCard = kit.Section(lang.L("Queue"), "", t.queue)
+	t.queueCard.Hide()
+	side := container.NewVScroll(kit.Pad(0, 24, 0, 6, container.New(layout.NewCustomPaddedVBoxLayout(12), t.reasons, before, t.queueCard)))
+	t.have = container.New(sideLayout{}, left, side)
+	t.none = kit.Empty(icons.Datasets, lang.L("No dataset yet"),
+		lang.L("Training needs pictures to learn from. Add a folder of yours, or try the built-in demo."),
+		kit.Button(lang.L("Go to Datasets"), nil, widget.HighImportance, func() { p.s.Navigate(page.Datasets, nil) }),
+		kit.Button(lang.L("Try the demo"), icons.Demo, widget.MediumImportance, t.demo))
+	t.root = container.NewStack(t.have, t.none)
+	t.have.Hide()
+	t.none.Hide()
+	return t
+}
+
+// sideLayout gives the second object a column of its own at the right.
+type sideLayout struct{}
+
+func (sideLayout) MinSize(objs []fyne.CanvasObject) fyne.Size {
+	a, b := objs[0].MinSize(), objs[1].MinSize()
+	return fyne.NewSize(a.Width+b.Width, max(a.Height, b.Height))
+}
+
+func (sideLayout) Layout(objs []fyne.CanvasObject, s fyne.Size) {
+	w := min(max(s.Width*0.34, 280), 380)
+	left := min(s.Width-w-12, 980)
+	objs[0].Resize(fyne.NewSize(left, s.Height))
+	objs[1].Resize(fyne.NewSize(w, s.Height))
+	objs[1].Move(fyne.NewPos(left+12, 0))
+}
+
+func short(n int64) string {
+	switch {
+	case n >= 1_000_000:
+		return fmt.Sprintf("%.1f M", float64(n)/1e6)
+	case n >= 10_000:
+		return fmt.Sprintf("%.0f k", float64(n)/1e3)
+	default:
+		return page.Int(n)
+	}
+}
+
+// control makes what a field is set with.
+func (t *setup) control(f studio.Field) (*fieldControl, fyne.CanvasObject) {
+	c := &fieldControl{f: f}
+	set := func(s string) {
+		if err := f.Set(&t.req, s); err != nil {
+			t.p.s.Fail(err)
+			return
+		}
+		t.touched(true)
+	}
+	switch f.Kind {
+	case studio.ChoiceField:
+		names := make([]string, len(f.Choices))
+		for i, ch := range f.Choices {
+			names[i] = page.Text(ch.Label)
+		}
+		c.pick = widget.NewSelect(names, nil)
+		c.pick.OnChanged = func(string) {
+			if i := c.pick.SelectedIndex(); !t.filling && i >= 0 {
+				set(f.Choices[i].Value)
+			}
+		}
+		return c, c.pick
+	case studio.BoolField:
+		c.check = widget.NewCheck("", func(on bool) {
+			if !t.filling {
+				set(fmt.Sprint(on))
+			}
+		})
+		return c, c.check
+	case studio.NumberField, studio.FloatField:
+	}
+	c.entry = form.NewEntry(t.p.s, "", func(s string) error {
+		try := t.req
+		err := f.Set(&try, strings.TrimSpace(s))
+		if err != nil {
+			t.p.update()
+		}
+		return err
+	}, func(s string) { set(strings.TrimSpace(s)) })
+	return c, c.entry
+}
+
+func (c *fieldControl) show(req studio.TrainRequest) {
+	v := c.f.Get(req)
+	switch {
+	case c.entry != nil:
+		c.entry.SetText(v)
+	case c.pick != nil:
+		c.pick.SetSelectedIndex(slices.IndexFunc(c.f.Choices, func(ch studio.Choice) bool { return ch.Value == v }))
+	case c.check != nil:
+		c.check.SetChecked(v == "true")
+	}
+}
+
+// load reads the datasets, and fills the form the first time.
+func (t *setup) load() {
+	page.Load(t.p.s, t.p.s.Studio.Datasets.List, func(ds []studio.Dataset, err error) {
+		if err != nil {
+			t.p.s.Fail(err)
+			return
+		}
+		t.datasets = ds
+		show(t.have, len(ds) > 0)
+		show(t.none, len(ds) == 0)
+		t.root.Refresh()
+		names := make([]string, len(ds))
+		at := -1
+		for i, d := range ds {
+			names[i] = d.Name
+			if n := slices.Index(names[:i], d.Name); n >= 0 {
+				names[i] = d.Name + " (" + d.ID + ")"
+			}
+			if d.ID == t.req.Dataset {
+				at = i
+			}
+		}
+		t.filling = true
+		t.dataset.Options = names
+		if at >= 0 {
+			t.dataset.SetSelectedIndex(at)
+		}
+		t.dataset.Refresh()
+		t.filling = false
+		if at < 0 && len(ds) > 0 {
+			t.fill(ds[0].ID, t.req.Preset)
+		} else {
+			t.showFacts()
+			t.check()
+		}
+		t.showQueue()
+	})
+}
+
+// fill puts the defaults for a dataset and a preset into the form.
+func (t *setup) fill(dataset, preset string) {
+	name := t.req.Name
+	t.filled++
+	n := t.filled
+	page.Load(t.p.s, func(ctx context.Context) (studio.TrainRequest, error) {
+		return t.p.s.Studio.Training.Defaults(ctx, dataset, preset)
+	}, func(r studio.TrainRequest, err error) {
+		if n != t.filled {
+			return
+		}
+		if err != nil {
+			t.p.s.Fail(err)
+			return
+		}
+		if name != "" && dataset == t.req.Dataset {
+			r.Name = name
+		}
+		t.use(r)
+	})
+}
+
+// clone puts a run's settings into the form.
+func (t *setup) clone(run string) {
+	t.filled++
+	n := t.filled
+	page.Load(t.p.s, func(ctx context.Context) (studio.TrainRequest, error) { return t.p.s.Studio.Runs.Settings(ctx, run) },
+		func(r studio.TrainRequest, err error) {
+			if n != t.filled {
+				return
+			}
+			if err != nil {
+				t.p.s.Fail(err)
+				return
+			}
+			r.FromRun = run
+			t.use(r)
+		})
+}
+
+// use shows a request on the form.
+func (t *setup) use(r studio.TrainRequest) {
+	t.req, t.ok = r, true
+	t.filling = true
+	t.name.SetText(r.Name)
+	t.dataset.ClearSelected()
+	for i, d := range t.datasets {
+		if d.ID == r.Dataset {
+			t.dataset.SetSelectedIndex(i)
+		}
+	}
+	for name, card := range t.presets {
+		card.SetSelected(name == r.Preset)
+	}
+	for _, c := range t.fields {
+		c.show(r)
+	}
+	t.filling = false
+	t.showFacts()
+	t.touched(true)
+	t.check()
+}
+
+// showFacts says what the chosen dataset is.
+func (t *setup) showFacts() {
+	for _, d := range t.datasets {
+		if d.ID != t.req.Dataset {
+			continue
+		}
+		text := lang.L("{{.N}} pictures", map[string]any{"N": page.Int(d.Items - d.Excluded)})
+		if n := len(d.Classes); n > 1 {
+			text += " · " + lang.L("{{.N}} classes", map[string]any{"N": page.Int(n)})
+		}
+		if d.HeldOut > 0 {
+			text += " · " + lang.L("{{.N}} % held out", map[string]any{"N": fmt.Sprintf("%.0f", d.HeldOut*100)})
+		}
+		if d.Missing {
+			text += "\n" + lang.L("Its folder is not there now: {{.Path}}", map[string]any{"Path": d.Source})
+		}
+		t.facts.SetText(text)
+		ref := studio.Ref{Kind: studio.DatasetCover, Owner: d.ID}
+		t.p.s.Studio.Thumbs.Request(ref, 168, func(img *image.RGBA, err error) {
+			if err == nil {
+				fyne.Do(func() { t.cover.Set(img) })
+			}
+		})
+		return
+	}
+	t.facts.SetText("")
+}
+
+// touched notes that the settings changed: they are checked again soon, and what was measured no longer holds.
+func (t *setup) touched(measured bool) {
+	t.due = time.Now().Add(250 * time.Millisecond)
+	if measured && t.estimated {
+		t.estimated = false
+		t.stale.SetText(lang.L("The settings have changed since this was measured."))
+		t.stale.Importance = widget.WarningImportance
+		t.stale.Refresh()
+	}
+	t.p.update()
+}
+
+// tick checks the settings when they have rested, and shows how measuring goes on.
+func (t *setup) tick() {
+	if !t.due.IsZero() && time.Now().After(t.due) {
+		t.check()
+	}
+	if t.task != nil && !t.task.Ended() {
+		p := t.task.Progress()
+		text := page.Text(p.Phase)
+		if left, ok := t.task.Remaining(); ok {
+			text = strings.TrimPrefix(text+" · "+lang.L("about {{.Time}} left", map[string]any{"Time": page.Duration(left)}), " · ")
+		}
+		t.progress.Set(p.Fraction(), text)
+	}
+}
+
+// check asks why the training could not start.
+func (t *setup) check() {
+	t.due = time.Time{}
+	if !t.ok {
+		return
+	}
+	req := t.req
+	t.checking++
+	n := t.checking
+	page.Load(t.p.s, func(ctx context.Context) ([]studio.Problem, error) { return t.p.s.Studio.Training.Check(ctx, req) },
+		func(ps []studio.Problem, err error) {
+			if n != t.checking {
+				return
+			}
+			if err != nil {
+				t.p.s.Fail(err)
+				return
+			}
+			t.problems, t.checked = ps, true
+			t.showProblems()
+			t.p.update()
+		})
+}
+
+// showProblems puts each reason at its field, and all of them at the top of the right column.
+func (t *setup) showProblems() {
+	t.reasons.Objects = nil
+	for _, c := range t.fields {
+		if c.entry == nil {
+			continue
+		}
+		text := ""
+		for _, p := range t.problems {
+			if p.Field == c.f.Key {
+				text = page.Text(p.Text)
+			}
+		}
+		c.entry.SetProblem(text)
+	}
+	if len(t.problems) > 0 {
+		box := container.NewVBox(kit.Heading(lang.L("Cannot start yet")))
+		for _, p := range t.problems {
+			l := kit.Text(page.Text(p.Text))
+			box.Add(container.NewBorder(nil, nil, container.NewVBox(widget.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon()))), nil, l))
+		}
+		t.reasons.Objects = []fyne.CanvasObject{kit.Card(box)}
+	}
+	show(t.reasons, len(t.problems) > 0)
+	t.reasons.Refresh()
+	why := ""
+	if !t.ready() {
+		why = lang.L("Mend the settings first.")
+	} else if t.p.s.Studio.Training.Snapshot().Busy() {
+		why = lang.L("A training runs now.")
+	}
+	t.measure.SetReason(why)
+}
+
+// ready tells whether Start may be clicked.
+func (t *setup) ready() bool {
+	if !t.ok || !t.checked || len(t.problems) > 0 {
+		return false
+	}
+	for _, c := range t.fields {
+		if c.entry != nil && c.entry.Problem() != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// why is the reason beside a disabled Start, in one line.
+func (t *setup) why() string {
+	switch {
+	case len(t.datasets) == 0:
+		return lang.L("There is no dataset yet.")
+	case len(t.problems) == 1:
+		if text := page.Text(t.problems[0].Text); len([]rune(text)) < 70 {
+			return text
+		}
+		return lang.L("See the reason below.")
+	case len(t.problems) > 1:
+		return lang.L("See the {{.N}} reasons below.", map[string]any{"N": len(t.problems)})
+	case !t.ok || !t.checked:
+		return lang.L("Checking the settings…")
+	}
+	return lang.L("A setting is not valid.")
+}
+
+// estimate measures a few real steps.
+func (t *setup) estimate() {
+	req := t.req
+	var est studio.Estimate
+	t.measure.Hide()
+	t.progress.Reset()
+	t.progress.Show()
+	t.task = t.p.s.Run(lang.L("Measuring"), func(ctx context.Context, report func(page.Progress)) error {
+		var err error
+		est, err = t.p.s.Studio.Training.Estimate(ctx, req, report)
+		return err
+	}, func(err error) {
+		t.task = nil
+		t.progress.Hide()
+		t.measure.Show()
+		if err != nil {
+			t.p.s.Fail(err)
+			return
+		}
+		t.showEstimate(est)
+	})
+}
+
+func (t *setup) showEstimate(e studio.Estimate) {
+	t.estimated = true
+	t.stale.Importance = widget.LowImportance
+	t.stale.SetText(lang.L("Measured on this computer with these settings."))
+	t.figures["step"].Set(page.Number(e.SecondsPerStep))
+	t.figures["duration"].Set(page.Duration(e.Duration))
+	t.figures["images"].Set(page.Number(e.ImagesPerSec))
+	t.figures["memory"].Set(of(e.Memory, e.MemoryFree))
+	t.figures["disk"].Set(of(e.Disk, e.DiskFree))
+	t.figures["params"].Set(short(e.Params))
+	t.warnings.Objects = nil
+	for _, w := range e.Warnings {
+		l := kit.Text(page.Text(w))
+		l.Importance = widget.WarningImportance
+		t.warnings.Add(l)
+	}
+	t.warnings.Refresh()
+}
+
+func of(need, free int64) string {
+	if free <= 0 {
+		return page.Bytes(need)
+	}
+	return lang.L("{{.Need}} of {{.Free}}", map[string]any{"Need": page.Bytes(need), "Free": page.Bytes(free)})
+}
+
+func (t *setup) start() {
+	if t.task != nil {
+		t.task.Cancel()
+	}
+	req := t.req
+	t.p.main.Disable()
+	t.p.act(func(ctx context.Context) error { return t.p.s.Studio.Training.Start(ctx, req) }, func() {
+		t.req.Name = ""
+		t.filling = true
+		t.name.SetText("")
+		t.filling = false
+		t.p.turn(true)
+	})
+}
+
+func (t *setup) enqueue() {
+	req := t.req
+	t.p.act(func(ctx context.Context) error {
+		_, err := t.p.s.Studio.Training.Enqueue(ctx, req)
+		return err
+	}, func() {
+		t.p.s.Toast(lang.L("Added to the queue."))
+		t.showQueue()
+	})
+}
+
+func (t *setup) demo() {
+	t.p.s.Run(lang.L("Starting the demo"), func(ctx context.Context, report func(page.Progress)) error {
+		return t.p.s.Studio.Training.StartDemo(ctx, report)
+	}, func(err error) {
+		if err != nil {
+			t.p.s.Fail(err)
+			return
+		}
+		t.p.turn(true)
+	})
+}
+
+// showQueue lists what waits.
+func (t *setup) showQueue() {
+	tr := t.p.s.Studio.Training
+	entries, snap := tr.Queue(), tr.Snapshot()
+	t.queue.Objects = nil
+	for i, e := range entries {
+		title := e.Request.Name
+		if title == "" {
+			title = t.datasetName(e.Request.Dataset)
+		}
+		if e.Run != "" {
+			title = lang.L("Continue {{.Run}}", map[string]any{"Run": e.Run})
+		}
+		up := kit.Button("", theme.MoveUpIcon(), widget.LowImportance, func() { t.move(e.ID, i-1) })
+		down := kit.Button("", theme.MoveDownIcon(), widget.LowImportance, func() { t.move(e.ID, i+1) })
+		if i == 0 {
+			up.Disable()
+		}
+		if i == len(entries)-1 {
+			down.Disable()
+		}
+		drop := kit.Button("", theme.DeleteIcon(), widget.LowImportance, func() {
+			t.p.act(func(ctx context.Context) error { return tr.Remove(ctx, e.ID) }, func() {
+				t.p.s.Undoable(lang.L("Taken out of the queue: {{.Name}}", map[string]any{"Name": title}))
+				t.showQueue()
+			})
+		})
+		about := fmt.Sprintf("%s · %s", e.Request.Preset, lang.L("{{.N}} steps", map[string]any{"N": page.Int(e.Request.Steps)}))
+		note := kit.Caption(about)
+		if e.Error != "" {
+			note.SetText(e.Error)
+			note.Importance = widget.DangerImportance
+		}
+		text := container.New(layout.NewCustomPaddedVBoxLayout(-10), kit.Ellipsis(title, false), note)
+		t.queue.Add(container.NewBorder(nil, nil, nil, container.NewCenter(container.NewHBox(up, down, drop)), text))
+	}
+	if len(entries) > 0 {
+		text, label := lang.L("The next one starts when the present one is done."), lang.L("Hold the queue")
+		if snap.Held {
+			text, label = lang.L("The queue is held: nothing starts by itself."), lang.L("Let it go on")
+		}
+		t.queue.Add(kit.Muted(text))
+		t.queue.Add(container.NewHBox(kit.Button(label, nil, widget.MediumImportance, func() {
+			t.p.act(func(ctx context.Context) error { return tr.Hold(ctx, !snap.Held) }, t.showQueue)
+		})))
+	}
+	t.queueCard.Show()
+	if len(entries) == 0 {
+		t.queueCard.Hide()
+	}
+	t.queue.Refresh()
+}
+
+func (t *setup) datasetName(id string) string {
+	for _, d := range t.datasets {
+		if d.ID == id {
+			return d.Name
+		}
+	}
+	return id
+}
+
+func (t *setup) move(id string, place int) {
+	t.p.act(func(ctx context.Context) error { return t.p.s.Studio.Training.Reorder(ctx, id, place) }, t.showQueue)
+}
+
+// caption is a quiet short text that takes its own width.
+func caption(text string) *widget.Label {
+	l := widget.NewLabel(text)
+	l.Importance = widget.LowImportance
+	l.SizeName = theme.SizeNameCaptionText
+	return l
+}
+
+func show(o fyne.CanvasObject, on bool) {
+	if on {
+		o.Show()
+	} else {
+		o.Hide()
+	}
+}

@@ -1,0 +1,289 @@
+package train
+
+import (
+	"context"
+	"fmt"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"unnoise/app/studio"
+	"unnoise/ui/icons"
+	"unnoise/ui/kit"
+	"unnoise/ui/page"
+	"unnoise/ui/widgets/runview"
+)
+
+// watch is the side that shows the running job, or the one that ran last.
+type watch struct {
+	p    *Page
+	root *fyne.Container
+	have fyne.CanvasObject
+	none fyne.CanvasObject
+	view *runview.View
+
+	name    *widget.Label
+	phase   *widget.Label
+	bar     *widget.ProgressBar
+	figures map[string]*kit.Figure
+	pause   *widget.Button
+	sample  *widget.Button
+	goOn    *widget.Button
+	gallery *widget.Button
+	last    studio.Snapshot
+	run     studio.Run // of an ended job
+}
+
+func newWatch(p *Page) *watch {
+	w := &watch{p: p, view: runview.New(p.s), figures: map[string]*kit.Figure{}}
+	w.name = kit.Ellipsis("", true)
+	w.phase = kit.Ellipsis("", false)
+	w.phase.Importance = widget.LowImportance
+	w.bar = widget.NewProgressBar()
+	w.bar.TextFormatter = func() string { return "" }
+	tr := p.s.Studio.Training
+	w.pause = kit.Button(lang.L("Pause"), theme.MediaPauseIcon(), widget.MediumImportance, func() {
+		do := tr.Pause
+		if tr.Snapshot().State == studio.JobPaused {
+			do = tr.Resume
+		}
+		if err := do(); err != nil {
+			p.s.Fail(err)
+		}
+	})
+	w.sample = kit.Button(lang.L("Sample now"), icons.Gallery, widget.MediumImportance, func() {
+		if err := tr.SampleNow(); err != nil {
+			p.s.Fail(err)
+		}
+	})
+	w.goOn = kit.Button(lang.L("Continue"), theme.MediaPlayIcon(), widget.HighImportance, func() {
+		id := w.view.Run()
+		p.act(func(ctx context.Context) error { return tr.ContinueRun(ctx, id, 0) }, nil)
+	})
+	w.gallery = kit.Button(lang.L("New gallery"), icons.Gallery, widget.MediumImportance, func() {
+		p.s.Navigate(page.Gallery, page.NewGallery{Model: w.view.Run(), Checkpoint: -1})
+	})
+	row := container.NewGridWithColumns(7)
+	for _, k := range []struct{ key, name string }{
+		{"step", lang.L("Step")},
+		{"eta", lang.L("Time left")},
+		{"elapsed", lang.L("Training for")},
+		{"loss", lang.L("Loss")},
+		{"held", lang.L("Held-out loss")},
+		{"speed", lang.L("Images per second")},
+		{"lr", lang.L("Learning rate")},
+	} {
+		w.figures[k.key] = kit.NewFigure(k.name, "–")
+		row.Add(w.figures[k.key])
+	}
+	buttons := container.NewHBox(w.goOn, w.gallery, w.sample, w.pause)
+	head := container.NewBorder(nil, nil, nil, buttons, container.NewGridWithColumns(2, w.name, w.phase))
+	w.have = container.NewBorder(kit.Pad(0, 8, 0, 0, kit.Card(container.NewVBox(head, container.New(slim{}, w.bar), row))), kit.Gap(1, 12), nil, nil, w.view)
+	w.none = kit.Empty(icons.Train, lang.L("Nothing has been trained yet"), lang.L("Set up a training and start it; its curves and samples appear here while it learns."),
+		kit.Button(lang.L("Set up a training"), nil, widget.HighImportance, func() { p.turn(false) }))
+	w.root = container.NewStack(w.have, w.none)
+	w.have.Hide()
+	w.none.Hide()
+	return w
+}
+
+// slim makes a progress bar a thin line.
+type slim struct{}
+
+func (slim) MinSize([]fyne.CanvasObject) fyne.Size { return fyne.NewSize(80, 8) }
+func (slim) Layout(objs []fyne.CanvasObject, s fyne.Size) {
+	objs[0].Resize(fyne.NewSize(s.Width, 6))
+}
+
+// update shows the snapshot; whole also looks for the run to show when no job runs.
+func (w *watch) update(whole bool) {
+	snap := w.p.s.Studio.Training.Snapshot()
+	changed := snap.State != w.last.State || snap.Run != w.last.Run
+	w.last = snap
+	if snap.Run != "" {
+		w.showRun(snap.Run)
+	} else if whole && !snap.Busy() && w.view.Run() == "" {
+		w.showLatest()
+	} else if snap.Busy() {
+		w.have.Show()
+		w.none.Hide()
+	}
+	if changed || whole {
+		w.showState(snap)
+	}
+	if snap.Busy() || snap.Run != "" {
+		w.showFigures(snap)
+	}
+}
+
+func (w *watch) showRun(run string) {
+	w.have.Show()
+	w.none.Hide()
+	if w.view.Run() != run {
+		w.view.Open(run)
+		w.last = studio.Snapshot{}
+	}
+}
+
+// showLatest shows the newest run when nothing was trained since the program started.
+func (w *watch) showLatest() {
+	page.Load(w.p.s, func(ctx context.Context) ([]studio.Run, error) {
+		return w.p.s.Studio.Runs.List(ctx, studio.RunFilter{Order: studio.ByUpdated, Limit: 1})
+	}, func(runs []studio.Run, err error) {
+		if err != nil {
+			w.p.s.Fail(err)
+			return
+		}
+		if w.view.Run() != "" || w.last.Busy() {
+			return
+		}
+		if len(runs) == 0 {
+			w.have.Hide()
+			w.none.Show()
+			return
+		}
+		w.showRun(runs[0].ID)
+		w.ended(runs[0])
+	})
+}
+
+// showState sets the buttons and the line that says what goes on.
+func (w *watch) showState(snap studio.Snapshot) {
+	busy := snap.Busy()
+	for _, b := range []*widget.Button{w.pause, w.sample} {
+		b.Hidden = !busy
+	}
+	w.goOn.Hidden, w.gallery.Hidden = true, true
+	if busy && snap.Name != "" {
+		w.name.SetText(snap.Name)
+	}
+	able := func(b *widget.Button, on bool) {
+		if on {
+			b.Enable()
+		} else {
+			b.Disable()
+		}
+	}
+	able(w.pause, snap.State == studio.JobTraining || snap.State == studio.JobPaused)
+	able(w.sample, snap.State == studio.JobTraining || snap.State == studio.JobPaused)
+	text, icon := lang.L("Pause"), theme.MediaPauseIcon()
+	if snap.State == studio.JobPaused {
+		text, icon = lang.L("Go on"), theme.MediaPlayIcon()
+	}
+	w.pause.SetText(text)
+	w.pause.SetIcon(icon)
+	w.pause.Refresh()
+	w.sample.Refresh()
+	w.have.Refresh()
+	if !busy && w.view.Run() != "" {
+		id := w.view.Run()
+		page.Load(w.p.s, func(ctx context.Context) (studio.Run, error) { return w.p.s.Studio.Runs.Get(ctx, id) }, func(r studio.Run, err error) {
+			if err == nil && id == w.view.Run() && !w.last.Busy() {
+				w.ended(r)
+			}
+		})
+	}
+}
+
+// ended says how a run that does not train now stands.
+func (w *watch) ended(r studio.Run) {
+	w.run = r
+	w.name.SetText(r.Name)
+	w.phase.SetText(StateText(r))
+	w.goOn.Hidden = r.State == studio.RunDone || r.State == studio.RunRunning
+	w.gallery.Hidden = r.Step == 0
+	w.pause.Hidden, w.sample.Hidden = true, true
+	if r.Steps > 0 {
+		w.bar.SetValue(float64(r.Step) / float64(r.Steps))
+	}
+	w.figures["step"].Set(stepText(r.Step, r.Steps))
+	w.figures["eta"].Set("–")
+	w.figures["elapsed"].Set(page.Duration(r.Elapsed))
+	w.figures["loss"].Set(page.Number(r.Loss))
+	w.figures["held"].Set(page.Number(r.HeldOut))
+	w.have.Refresh()
+}
+
+// StateText says in a few words how a run stands.
+func StateText(r studio.Run) string {
+	at := map[string]any{"Step": page.Int(r.Step)}
+	switch r.State {
+	case studio.RunNew:
+		return lang.L("Not started")
+	case studio.RunRunning:
+		return lang.L("Training")
+	case studio.RunPaused:
+		return lang.L("Paused at step {{.Step}}", at)
+	case studio.RunStopped:
+		return lang.L("Stopped at step {{.Step}}", at)
+	case studio.RunInterrupted:
+		return lang.L("Interrupted at step {{.Step}}", at)
+	case studio.RunDone:
+		return lang.L("Done")
+	case studio.RunFailed:
+		return lang.L("Failed: {{.Why}}", map[string]any{"Why": r.Error})
+	}
+	return string(r.State)
+}
+
+func stepText(step, steps int64) string {
+	if steps <= 0 {
+		return page.Int(step)
+	}
+	return fmt.Sprintf("%s / %s", page.Int(step), page.Int(steps))
+}
+
+func (w *watch) showFigures(s studio.Snapshot) {
+	if !s.Busy() {
+		return
+	}
+	if s.Steps > 0 {
+		if v := float64(s.Step) / float64(s.Steps); v-w.bar.Value > 1e-4 || v < w.bar.Value {
+			w.bar.SetValue(v)
+		}
+	}
+	text := page.Text(s.Phase)
+	switch s.State {
+	case studio.JobTraining:
+		text = lang.L("Training")
+	case studio.JobPausing:
+		text = lang.L("Pausing after this step…")
+	case studio.JobPaused:
+		text = lang.L("Paused; the network stays in memory")
+	case studio.JobSampling:
+		text = lang.L("Sampling")
+		if s.SampleTotal > 0 {
+			text += fmt.Sprintf(" %d / %d", s.SampleDone, s.SampleTotal)
+		}
+	case studio.JobStopping:
+		if text == "" {
+			text = lang.L("Saving before it stops…")
+		}
+	case studio.JobStarting, studio.JobIdle:
+	}
+	if w.phase.Text != text {
+		w.phase.SetText(text)
+	}
+	w.figures["step"].Set(stepText(s.Step, s.Steps))
+	eta := "–"
+	if s.ETA > 0 {
+		eta = page.Duration(s.ETA)
+	}
+	w.figures["eta"].Set(eta)
+	w.figures["elapsed"].Set(page.Duration(s.Elapsed))
+	loss := s.Smooth
+	if loss == 0 {
+		loss = s.Loss
+	}
+	if s.Step == 0 {
+		w.figures["loss"].Set("–")
+	} else {
+		w.figures["loss"].Set(page.Number(loss))
+	}
+	w.figures["held"].Set(page.Number(s.HeldOut))
+	w.figures["speed"].Set(page.Number(s.ImagesPerSec))
+	w.figures["lr"].Set(page.Number(s.LR))
+}

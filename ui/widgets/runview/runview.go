@@ -1,0 +1,455 @@
+// Package runview shows how a run learns: its curves, its loss by noise level, and its fixed-seed samples through time. The Train
+// page shows the running job with it, the Runs page any run.
+package runview
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"math"
+	"slices"
+	"strings"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"unnoise/app/studio"
+	"unnoise/ui/kit"
+	"unnoise/ui/page"
+	"unnoise/ui/widgets/plot"
+	"unnoise/ui/widgets/viewer"
+)
+
+// View is the widget. All methods belong to the UI thread.
+type View struct {
+	widget.BaseWidget
+	s       *page.Services
+	root    fyne.CanvasObject
+	run     string
+	cursor  int64
+	loading bool
+	again   bool
+	epoch   int // counts runs shown, so that late results of another are dropped
+
+	points  []studio.LogPoint
+	columns [][]float64
+	first   []float64 // loss by noise level when first measured
+	byTime  bool
+	heldOut bool // some held-out loss was measured
+
+	Loss      *plot.Plot
+	lr, speed *plot.Plot
+	bars      *plot.Bars
+	heat      *plot.Heat
+
+	grids    []studio.Grid // of the chosen weights
+	all      []studio.Grid
+	weights  string
+	chooser  *widget.Select
+	choices  []string
+	picture  *viewer.Viewer
+	scrubber *viewer.Scrubber
+	empty    *widget.Label
+	images   map[studio.Ref]*image.RGBA
+	recent   []studio.Ref
+}
+
+// keptImages is how many grids stay in memory while scrubbing.
+const keptImages = 48
+
+// New returns a view of nothing.
+func New(s *page.Services) *View {
+	v := &View{s: s, images: map[studio.Ref]*image.RGBA{}}
+	v.Loss = plot.New()
+	v.Loss.XTitle = lang.L("step")
+	v.Loss.Empty = lang.L("The curves appear with the first log lines.")
+	v.lr, v.speed = plot.New(), plot.New()
+	v.lr.SetSmoothing(0)
+	v.lr.Bare, v.speed.Bare = true, true
+	v.bars = plot.NewBars(lang.L("little noise"), lang.L("much noise"))
+	v.heat = plot.NewHeat()
+
+	log := widget.NewCheck(lang.L("Log axis"), v.Loss.SetLog)
+	log.SetChecked(true)
+	axis := widget.NewSelect([]string{lang.L("by step"), lang.L("by time")}, nil)
+	axis.SetSelectedIndex(0)
+	axis.OnChanged = func(string) {
+		v.byTime = axis.SelectedIndex() == 1
+		v.Loss.Reset()
+		v.redraw()
+	}
+	smooth := widget.NewSlider(0, 0.99)
+	smooth.Step = 0.01
+	smooth.Value = 0.9
+	smooth.OnChanged = v.Loss.SetSmoothing
+	reset := kit.Button(lang.L("Fit"), theme.ZoomFitIcon(), widget.LowImportance, v.Loss.Reset)
+	bar := container.NewHBox(log, axis, widget.NewLabel(lang.L("Smoothing")), container.NewGridWrap(fyne.NewSize(110, 32), smooth), reset)
+	small := container.NewGridWithColumns(4,
+		titled(lang.L("Loss by noise level"), v.bars), titled(lang.L("Noise levels over time"), v.heat),
+		titled(lang.L("Learning rate"), v.lr), titled(lang.L("Images per second"), v.speed))
+	curves := kit.Card(container.NewBorder(container.NewHScroll(bar), container.New(tall(150), small), nil, nil, v.Loss))
+
+	v.picture = viewer.New()
+	v.scrubber = viewer.NewScrubber(v.showGrid)
+	v.scrubber.Caption = func(i int) string {
+		if i >= len(v.grids) {
+			return ""
+		}
+		return lang.L("step {{.Step}}", map[string]any{"Step": page.Int(v.grids[i].Step)})
+	}
+	v.chooser = widget.NewSelect(nil, func(string) {
+		if i := v.chooser.SelectedIndex(); i >= 0 && i < len(v.choices) && v.choices[i] != v.weights {
+			v.weights = v.choices[i]
+			v.filterGrids()
+		}
+	})
+	v.empty = kit.Muted(lang.L("The first samples appear at the first sampling interval. Choose “Sample now” to see some at once."))
+	v.empty.Alignment = fyne.TextAlignCenter
+	head := container.NewBorder(nil, nil, kit.Heading(lang.L("Samples")), v.chooser)
+	samples := kit.Card(container.NewBorder(head, v.scrubber, nil, nil,
+		container.NewStack(v.picture, container.NewCenter(container.NewGridWrap(fyne.NewSize(240, 90), v.empty)))))
+	split := container.NewHSplit(curves, samples)
+	split.Offset = 0.62
+	v.root = split
+	v.ExtendBaseWidget(v)
+	return v
+}
+
+func titled(text string, o fyne.CanvasObject) fyne.CanvasObject {
+	return container.NewBorder(kit.Caption(text), nil, nil, nil, o)
+}
+
+// tall gives its one object a fixed height.
+type tall float32
+
+func (t tall) MinSize(objs []fyne.CanvasObject) fyne.Size {
+	return fyne.NewSize(objs[0].MinSize().Width, float32(t))
+}
+
+func (t tall) Layout(objs []fyne.CanvasObject, s fyne.Size) { objs[0].Resize(s) }
+
+// CreateRenderer builds the canvas objects.
+func (v *View) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(v.root) }
+
+// Run is the run shown.
+func (v *View) Run() string { return v.run }
+
+// Open shows a run; "" shows nothing.
+func (v *View) Open(run string) {
+	if run == v.run {
+		v.Update()
+		return
+	}
+	v.run = run
+	v.epoch++
+	v.cursor, v.points, v.columns, v.first, v.heldOut, v.loading = 0, nil, nil, nil, false, false
+	v.all, v.grids, v.weights = nil, nil, ""
+	v.images, v.recent = map[studio.Ref]*image.RGBA{}, nil
+	v.picture.SetImage(nil)
+	v.scrubber.Stop()
+	v.scrubber.SetCount(0)
+	v.Loss.Reset()
+	v.redraw()
+	v.Update()
+}
+
+// Update reads what is new.
+func (v *View) Update() {
+	v.UpdateLog()
+	v.UpdateSamples()
+}
+
+// Stop ends what moves; call it when the view leaves the screen.
+func (v *View) Stop() { v.scrubber.Stop() }
+
+type logResult struct {
+	points []studio.LogPoint
+	next   int64
+	reset  bool
+}
+
+// UpdateLog reads the new lines of the log.
+func (v *View) UpdateLog() {
+	if v.run == "" {
+		return
+	}
+	if v.loading {
+		v.again = true
+		return
+	}
+	v.loading = true
+	run, cursor, epoch := v.run, v.cursor, v.epoch
+	page.Load(v.s, func(ctx context.Context) (logResult, error) {
+		pts, next, reset, err := v.s.Studio.Runs.Log(ctx, run, cursor)
+		return logResult{pts, next, reset}, err
+	}, func(r logResult, err error) {
+		if epoch != v.epoch {
+			return
+		}
+		v.loading = false
+		if err != nil {
+			v.Loss.Empty = page.Sentence(err)
+			v.Loss.Refresh()
+			return
+		}
+		v.cursor = r.next
+		v.add(r)
+		if v.again {
+			v.again = false
+			v.UpdateLog()
+		}
+	})
+}
+
+// add appends new points to the curves, or draws all anew after a reset.
+func (v *View) add(r logResult) {
+	if !r.reset && len(r.points) == 0 {
+		return
+	}
+	fresh := r.reset || len(v.points) == 0
+	if r.reset {
+		v.points, v.columns, v.first, v.heldOut = nil, nil, nil, false
+	}
+	v.points = append(v.points, r.points...)
+	var bins []studio.LossBin
+	for _, p := range r.points {
+		if p.Bins == nil {
+			continue
+		}
+		bins = p.Bins
+		col := make([]float64, len(bins))
+		for i, b := range bins {
+			col[i] = binLoss(b)
+		}
+		if v.first == nil {
+			v.first = col
+		}
+		v.columns = append(v.columns, col)
+	}
+	held := v.heldOut
+	for _, p := range r.points {
+		held = held || !math.IsNaN(p.HeldOut)
+	}
+	if fresh || held != v.heldOut {
+		v.heldOut = held
+		v.redraw()
+	} else {
+		for _, p := range r.points {
+			v.appendPoint(p)
+		}
+		v.Loss.Refresh()
+		v.lr.Refresh()
+		v.speed.Refresh()
+	}
+	if bins != nil {
+		v.showBins(bins)
+	}
+}
+
+// binLoss prefers the held-out loss: it is measured at the same noise each time.
+func binLoss(b studio.LossBin) float64 {
+	if !math.IsNaN(b.HeldOut) {
+		return b.HeldOut
+	}
+	return b.Train
+}
+
+func (v *View) showBins(bins []studio.LossBin) {
+	now, names := make([]float64, len(bins)), make([]string, len(bins))
+	for i, b := range bins {
+		now[i] = binLoss(b)
+		names[i] = fmt.Sprintf("%.2f–%.2f", b.Lo, b.Hi)
+	}
+	before := v.first
+	if len(v.columns) < 2 {
+		before = nil
+	}
+	v.bars.Set(now, before, names)
+	cols := v.columns
+	if stride := (len(cols) + 299) / 300; stride > 1 { // more columns than pixels tell nothing
+		thin := make([][]float64, 0, 300)
+		for i := len(cols) % stride; i < len(cols); i += stride {
+			thin = append(thin, cols[i])
+		}
+		cols = thin
+	}
+	v.heat.Set(cols)
+}
+
+func (v *View) x(p studio.LogPoint) float64 {
+	if v.byTime {
+		return p.Time.Sub(v.points[0].Time).Seconds()
+	}
+	return float64(p.Step)
+}
+
+func (v *View) appendPoint(p studio.LogPoint) {
+	x := v.x(p)
+	v.Loss.Append(v.name(0), x, p.Loss)
+	if !math.IsNaN(p.HeldOut) {
+		v.Loss.Append(v.name(1), x, p.HeldOut)
+	}
+	v.lr.Append(v.name(2), x, p.LR)
+	v.speed.Append(v.name(3), x, p.ImagesPerSec)
+}
+
+func (v *View) name(i int) string {
+	return []string{lang.L("training loss"), lang.L("held-out loss"), lang.L("learning rate"), lang.L("images/s")}[i]
+}
+
+// redraw gives the plots all points.
+func (v *View) redraw() {
+	format, title := plot.Number, lang.L("step")
+	if v.byTime {
+		format, title = plot.Duration, ""
+	}
+	for _, p := range []*plot.Plot{v.Loss, v.lr, v.speed} {
+		p.XFormat = format
+	}
+	v.Loss.XTitle = title
+	series := []plot.Series{{Name: v.name(0)}}
+	if v.heldOut {
+		series = append(series, plot.Series{Name: v.name(1), Exact: true})
+	}
+	lr, speed := plot.Series{Name: v.name(2), Color: 3}, plot.Series{Name: v.name(3), Color: 4}
+	for _, p := range v.points {
+		x := v.x(p)
+		series[0].X, series[0].Y = append(series[0].X, x), append(series[0].Y, p.Loss)
+		if !math.IsNaN(p.HeldOut) {
+			series[1].X, series[1].Y = append(series[1].X, x), append(series[1].Y, p.HeldOut)
+		}
+		lr.X, lr.Y = append(lr.X, x), append(lr.Y, p.LR)
+		speed.X, speed.Y = append(speed.X, x), append(speed.Y, p.ImagesPerSec)
+	}
+	v.Loss.Set(series...)
+	v.lr.Set(lr)
+	v.speed.Set(speed)
+	if len(v.points) == 0 {
+		v.bars.Set(nil, nil, nil)
+		v.heat.Set(nil)
+	}
+}
+
+// UpdateSamples reads the list of sample grids.
+func (v *View) UpdateSamples() {
+	if v.run == "" {
+		return
+	}
+	run, epoch := v.run, v.epoch
+	page.Load(v.s, func(ctx context.Context) ([]studio.Grid, error) { return v.s.Studio.Runs.Grids(ctx, run) },
+		func(g []studio.Grid, err error) {
+			if epoch != v.epoch {
+				return
+			}
+			if err != nil {
+				v.s.Fail(err)
+				return
+			}
+			v.setGrids(g)
+		})
+}
+
+func (v *View) setGrids(g []studio.Grid) {
+	v.all = g
+	var choices []string
+	for _, x := range g {
+		if !slices.Contains(choices, x.Weights) {
+			choices = append(choices, x.Weights)
+		}
+	}
+	slices.SortFunc(choices, func(a, b string) int { // the EMAs first
+		if (a == raw) != (b == raw) {
+			if a == raw {
+				return 1
+			}
+			return -1
+		}
+		return strings.Compare(a, b)
+	})
+	if !slices.Equal(choices, v.choices) || v.weights == "" {
+		v.choices = choices
+		names := make([]string, len(choices))
+		for i, c := range choices {
+			names[i] = WeightsName(c)
+		}
+		if !slices.Contains(choices, v.weights) && len(choices) > 0 {
+			v.weights = choices[0]
+		}
+		v.chooser.Options = names
+		v.chooser.SetSelectedIndex(slices.Index(choices, v.weights))
+		v.chooser.Hidden = len(choices) < 2
+	}
+	v.filterGrids()
+}
+
+const raw = "raw"
+
+// WeightsName is what the user calls a set of weights.
+func WeightsName(w string) string {
+	if w == raw {
+		return lang.L("Raw weights")
+	}
+	return lang.L("EMA {{.Name}}", map[string]any{"Name": strings.TrimPrefix(strings.TrimPrefix(w, "ema"), "-")})
+}
+
+func (v *View) filterGrids() {
+	v.grids = v.grids[:0]
+	for _, g := range v.all {
+		if g.Weights == v.weights {
+			v.grids = append(v.grids, g)
+		}
+	}
+	v.empty.Hidden = len(v.grids) > 0
+	at := v.scrubber.Index()
+	v.scrubber.SetCount(len(v.grids))
+	if len(v.grids) > 0 {
+		v.showGrid(min(v.scrubber.Index(), len(v.grids)-1))
+	} else if at >= 0 {
+		v.picture.SetImage(nil)
+	}
+}
+
+// showGrid shows the i-th grid, from memory or as soon as it is read.
+func (v *View) showGrid(i int) {
+	if i < 0 || i >= len(v.grids) {
+		return
+	}
+	ref := v.grids[i].Ref
+	if img := v.images[ref]; img != nil {
+		v.picture.SetImage(img)
+		return
+	}
+	epoch := v.epoch
+	page.Load(v.s, func(ctx context.Context) (*image.RGBA, error) { return v.s.Studio.Thumbs.Image(ctx, ref) },
+		func(img *image.RGBA, err error) {
+			if epoch != v.epoch {
+				return
+			}
+			if err != nil {
+				v.s.Fail(err)
+				return
+			}
+			v.keep(ref, img)
+			if k := v.scrubber.Index(); k < len(v.grids) && v.grids[k].Ref == ref {
+				v.picture.SetImage(img)
+			}
+		})
+}
+
+func (v *View) keep(ref studio.Ref, img *image.RGBA) {
+	v.images[ref] = img
+	v.recent = append(v.recent, ref)
+	if len(v.recent) > keptImages {
+		delete(v.images, v.recent[0])
+		v.recent = v.recent[1:]
+	}
+}
+
+// Fit shows the whole of the curves and of the picture.
+func (v *View) Fit() {
+	v.Loss.Reset()
+	v.picture.Fit()
+}
