@@ -11,7 +11,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -33,7 +32,7 @@ type member struct {
 
 func tgz(t testing.TB, members ...member) []byte {
 	var b bytes.Buffer
-	gz, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+	gz, err := gzip.NewWriterLevel(&b, gzip.NoCompression)
 	require.NoError(t, err)
 	tw := tar.NewWriter(gz)
 	for _, m := range members {
@@ -255,30 +254,6 @@ func TestUnpackRefusesHostileArchives(t *testing.T) {
 		})
 	}
 }
-
-// A bomb of zeros is left after maxUnpacked bytes, whatever the header promises.
-func TestUnpackLeavesABomb(t *testing.T) {
-	if testing.Short() {
-		t.Skip("unpacks a gigabyte")
-	}
-	var b bytes.Buffer
-	gz, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-	require.NoError(t, err)
-	tw := tar.NewWriter(gz)
-	require.NoError(t, tw.WriteHeader(&tar.Header{Name: "package/bomb", Typeflag: tar.TypeReg, Size: maxUnpacked + 1<<20, Mode: 0o644}))
-	_, err = io.CopyN(tw, zeros{}, maxUnpacked+1<<20)
-	require.NoError(t, err)
-	require.NoError(t, tw.Close())
-	require.NoError(t, gz.Close())
-	dir := t.TempDir()
-	err = unpack(t.Context(), &b, toy("library"), dir, func(int64, int64, string) {})
-	require.ErrorContains(t, err, "far larger")
-	onlyIn(t, dir, dir)
-}
-
-type zeros struct{}
-
-func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 func TestUnpackTakesNothingElse(t *testing.T) {
 	dir := t.TempDir()

@@ -223,29 +223,38 @@ func hasMagic(r io.ReaderAt, magic string) bool {
 	return err == nil && string(b) == magic
 }
 
-// versionString matches how a build holds its version: the answer of OrtApiBase.GetVersionString, a C string of its
-// own, and on Linux also the name of the exported symbols' version.
-var versionString = regexp.MustCompile(`\x00(VERS_)?(1\.[0-9]{1,3}\.[0-9]{1,3})`)
+// How a build holds its version: on Linux as the version of the exported symbols, everywhere as the C string that
+// OrtApiBase.GetVersionString answers.
+const (
+	symbolMark = "\x00VERS_"
+	stringMark = "\x00"
+)
+
+var versionNumber = regexp.MustCompile(`^1\.[0-9]{1,3}\.[0-9]{1,3}\x00`)
+
+// versions calls yield for each version number in b that follows mark.
+func versions(b []byte, mark string, yield func(string)) {
+	prefix := []byte(mark + "1.")
+	for i := bytes.Index(b, prefix); i >= 0; {
+		b = b[i+len(mark):]
+		if m := versionNumber.Find(b[:min(len(b), 16)]); m != nil {
+			yield(string(m[:len(m)-1]))
+		}
+		i = bytes.Index(b, prefix)
+	}
+}
 
 // scanVersion searches a library for the marks of ONNX Runtime.
 func scanVersion(r io.Reader) (string, error) {
-	const chunk, overlap = 1 << 20, 64
+	const chunk, overlap = 1 << 20, 64 // the overlap holds every mark that a chunk's end may cut
 	buf := make([]byte, 0, chunk+overlap)
 	entry, plain, named := false, false, ""
 	for {
 		n, err := io.ReadFull(r, buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		entry = entry || bytes.Contains(buf, []byte("OrtGetApiBase"))
-		for _, m := range versionString.FindAllSubmatchIndex(buf, -1) {
-			// The closing NUL may open the next string, so it is not part of the match.
-			switch version := string(buf[m[4]:m[5]]); {
-			case m[1] >= len(buf) || buf[m[1]] != 0:
-			case m[2] >= 0:
-				named = version
-			case version == Version:
-				plain = true
-			}
-		}
+		versions(buf, symbolMark, func(v string) { named = v })
+		versions(buf, stringMark, func(v string) { plain = plain || v == Version })
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			break
 		}
