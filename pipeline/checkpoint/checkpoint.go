@@ -34,6 +34,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"unnoise/runtime/durable"
+	"unnoise/runtime/program"
 	"unnoise/runtime/safetensors"
 	"unnoise/runtime/unet"
 )
@@ -45,7 +46,7 @@ const Format = 1
 type Checkpoint struct {
 	Step     int64 // of training; the folder's name
 	UNet     unet.Config
-	State    State           // Save only reads it, so live views may be given
+	State    program.State   // Save only reads it, so live views may be given
 	EMANames []string        // one for each State.EMA: 1 to 64 letters, digits, dots, dashes and underscores
 	Extra    json.RawMessage // the trainer's own counters; any JSON value, or nil
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"unnoise/runtime/durable"
+	"unnoise/runtime/program"
 	"unnoise/runtime/safetensors"
 	"unnoise/runtime/unet"
 )
@@ -52,7 +53,7 @@ func sample(t testing.TB, cfg unet.Config, seed uint64) Checkpoint {
 	}
 	return Checkpoint{
 		UNet: cfg, EMANames: []string{"0.999", "fast_1"},
-		State: State{Params: vec(), M: vec(), V: vec(), EMA: [][]float32{vec(), vec()}, Step: int64(seed) + 1},
+		State: program.State{Params: vec(), M: vec(), V: vec(), EMA: [][]float32{vec(), vec()}, Step: int64(seed) + 1},
 		Extra: json.RawMessage(fmt.Sprintf(`{"seed":%d,"lr_scale":0.1,"big":18446744073709551615}`, seed)),
 	}
 }

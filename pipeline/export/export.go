@@ -13,6 +13,7 @@ import (
 	"unnoise/pipeline/diffusion"
 	"unnoise/pipeline/model"
 	"unnoise/runtime/durable"
+	"unnoise/runtime/program"
 	"unnoise/runtime/safetensors"
 )
 
@@ -42,7 +43,7 @@ func diffusers(disk durable.Disk, path string, spec model.Spec, weights []float3
 		return err
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("%s %w: choose another name or move it away", path, fs.ErrExist)
+		return fmt.Errorf("%s: %w: choose another name or move it away", path, fs.ErrExist)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
@@ -86,6 +87,26 @@ func diffusers(disk durable.Disk, path string, spec model.Spec, weights []float3
 		}
 	}
 	return folder.Commit()
+}
+
+// ONNX writes the network's forward pass with its weights as an ONNX file, atomically: inputs sample (N×C×H×W), timestep
+// (N) and, for a model with labels, class_labels (N); output out_sample; any batch size N. The sampling loop is the
+// reader's. An existing path is refused with an error that wraps fs.ErrExist.
+func ONNX(path string, spec model.Spec, weights []float32) error {
+	if _, err := tensors(spec, weights); err != nil {
+		return fmt.Errorf("export to ONNX: %w", err)
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("export to ONNX: %s: %w: choose another name or move it away", path, fs.ErrExist)
+	}
+	b, err := program.ExportONNX(spec.UNet, weights)
+	if err == nil {
+		err = durable.WriteFile(path, func(w io.Writer) error { _, err := w.Write(b); return err })
+	}
+	if err != nil {
+		return fmt.Errorf("export to ONNX: %w", err)
+	}
+	return nil
 }
 
 // tensors views the flat weights under diffusers' names.

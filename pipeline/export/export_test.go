@@ -1,6 +1,7 @@
 package export
 
 import (
+	"bytes"
 	"encoding/json"
 	"io/fs"
 	"math"
@@ -142,6 +143,30 @@ func TestDiffusersRefuses(t *testing.T) {
 	es, err = os.ReadDir(p)
 	require.NoError(t, err)
 	require.Empty(t, es)
+}
+
+func TestONNX(t *testing.T) {
+	dir := t.TempDir()
+	for name, change := range map[string]func(*model.Options){"plain": nil, "classes": func(o *model.Options) { o.Classes = []string{"a", "b"} }} {
+		s := spec(t, change)
+		w, err := s.UNet.Init(3)
+		require.NoError(t, err)
+		p := filepath.Join(dir, name+".onnx")
+		require.NoError(t, ONNX(p, s, w))
+		b, err := os.ReadFile(p)
+		require.NoError(t, err)
+		require.Greater(t, len(b), 4*len(w), "the weights are inside")
+		for _, tensor := range []string{"sample", "timestep", "out_sample"} {
+			require.Contains(t, string(b), tensor)
+		}
+		require.Equal(t, name == "classes", bytes.Contains(b, []byte("class_labels")))
+		require.ErrorIs(t, ONNX(p, s, w), fs.ErrExist)
+		require.ErrorContains(t, ONNX(filepath.Join(dir, "x"), s, w[1:]), "weights for a network of")
+		require.ErrorIs(t, ONNX(filepath.Join(dir, "no", "x"), s, w), fs.ErrNotExist)
+	}
+	es, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, es, 2)
 }
 
 // small is a file on a disk with room for so many bytes of it.

@@ -492,7 +492,7 @@ func (l *loop) save(ctx context.Context) error {
 	}
 	dir := filepath.Join(l.j.Dir, CheckpointDir)
 	err = checkpoint.Save(dir, l.step, checkpoint.Checkpoint{
-		UNet: l.j.Spec.UNet, State: checkpoint.State(l.trainer.State()), EMANames: []string{EMAName}, Extra: extra,
+		UNet: l.j.Spec.UNet, State: l.trainer.State(), EMANames: []string{EMAName}, Extra: extra,
 	})
 	if err != nil {
 		return err
