@@ -57,6 +57,19 @@ type Source struct {
 	Images      int    `json:"images,omitempty"`
 }
 
+// because makes an error of a whole sentence; errors.Is still finds the cause, which the sentence need not repeat.
+func because(cause error, format string, args ...any) error {
+	return &sentence{fmt.Sprintf(format, args...), cause}
+}
+
+type sentence struct {
+	text  string
+	cause error
+}
+
+func (s *sentence) Error() string { return s.text }
+func (s *sentence) Unwrap() error { return s.cause }
+
 const maxInfo = 16 << 20 // a run.json lists classes and excluded names, but no more than that
 
 func readInfo(dir string) (Info, error) {
@@ -64,7 +77,7 @@ func readInfo(dir string) (Info, error) {
 	var i Info
 	if err := readJSON(path, &i); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return i, fmt.Errorf("%s is not a run: it has no %s; give the folder that “unnoise train --run” made: %w", dir, InfoName, err)
+			return i, because(err, "%s is not a run: it has no %s; give the folder that “unnoise train --run” made", dir, InfoName)
 		}
 		return i, err
 	}

@@ -88,16 +88,16 @@ func Vacant(dir string) error {
 		return nil
 	case err != nil:
 		if st, serr := os.Stat(dir); serr == nil && !st.IsDir() {
-			return fmt.Errorf("%s is a file: choose a folder for the run: %w", dir, ErrExists)
+			return because(ErrExists, "%s is a file: choose a folder for the run", dir)
 		}
 		return fmt.Errorf("the run's folder %s cannot be read: %w", dir, err)
 	case len(entries) == 0:
 		return nil
 	}
 	if _, err := os.Stat(filepath.Join(dir, InfoName)); err == nil {
-		return fmt.Errorf("the run %s was begun already: go on with --resume, or choose another folder: %w", dir, ErrExists)
+		return because(ErrExists, "the run %s was begun already: go on with --resume, or choose another folder", dir)
 	}
-	return fmt.Errorf("the folder %s is not empty: choose another one for the run: %w", dir, ErrExists)
+	return because(ErrExists, "the folder %s is not empty: choose another one for the run", dir)
 }
 
 // mkdirAll makes a folder and its parents and returns those it made, the deepest first.
@@ -121,7 +121,7 @@ func Open(dir string) (*Run, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the run %s does not exist: %w", dir, err)
+		return nil, because(err, "the run %s does not exist", dir)
 	}
 	info, err := readInfo(dir)
 	if err != nil {

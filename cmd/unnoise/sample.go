@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -134,6 +135,9 @@ Nothing that is there already is overwritten.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
+			if !slices.Contains(exports.Formats(), format) {
+				return usage("--format %q: choose one of %s", format, strings.Join(exports.Formats(), ", "))
+			}
 			r, err := runs.Open(run)
 			if err != nil {
 				return err

@@ -262,7 +262,7 @@ func writable(dir string) error {
 			continue
 		}
 		if err == nil && !st.IsDir() {
-			err = fmt.Errorf("%s is a file", p)
+			err = fmt.Errorf("%s is not a folder", p)
 		}
 		if err == nil {
 			var probe *os.File
@@ -271,7 +271,11 @@ func writable(dir string) error {
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("%s cannot be written, choose another place for the run: %w", dir, err)
+			var pe *fs.PathError
+			if errors.As(err, &pe) {
+				err = pe.Err
+			}
+			return fmt.Errorf("the run's folder %s cannot be made (%w): choose another place", dir, err)
 		}
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 type Estimate struct {
 	StepSeconds float64       `json:"step_seconds"` // one optimiser step
 	ETA         time.Duration `json:"eta"`          // for the steps left, samples and checkpoints included
-	Memory      int64         `json:"memory"`       // bytes the training program holds
+	Memory      int64         `json:"memory"`       // bytes that training adds to the process
 	Disk        int64         `json:"disk"`         // bytes the run's checkpoints, samples and log will take at most
 }
 
@@ -72,7 +72,7 @@ func intervalsLeft(step, steps, every int64) int64 {
 
 func (l *loop) estimate() Estimate {
 	return Estimate{
-		StepSeconds: l.clock.stepSeconds(), ETA: l.eta(), Memory: l.trainer.Memory(),
+		StepSeconds: l.clock.stepSeconds(), ETA: l.eta(), Memory: max(l.trainer.Memory(), resident()-l.before),
 		Disk: DiskUse(l.j.Spec, l.j.Config),
 	}
 }

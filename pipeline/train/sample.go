@@ -28,10 +28,9 @@ func (l *loop) weights(ctx context.Context, name string) (*program.Net, error) {
 		}
 		l.net = net
 	}
-	st := l.trainer.State()
-	w := st.Params
+	w := l.trainer.Params()
 	if name == EMAName {
-		w = st.EMA[0]
+		w = l.trainer.EMA(0)
 	}
 	return l.net, l.net.SetWeights(w)
 }

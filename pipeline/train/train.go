@@ -125,6 +125,8 @@ type loop struct {
 	saved int64 // step of the newest checkpoint on disk, -1 for none
 	c     counters
 	clock clock
+
+	before int64 // memory in use before anything was loaded
 }
 
 func (l *loop) emit(e Event) {
@@ -144,7 +146,7 @@ func prepare(ctx context.Context, j Job) (*loop, error) {
 	if j.Cache.Dim() != j.Spec.Dim() {
 		return nil, fmt.Errorf("the decoded pictures have %d values and the network takes %d: decode them again", j.Cache.Dim(), j.Spec.Dim())
 	}
-	l := &loop{j: j, saved: -1, ema: NewPowerEMA(j.Config.EMAWidth), c: counters{Version: 1, LRScale: 1}}
+	l := &loop{j: j, saved: -1, before: resident(), ema: NewPowerEMA(j.Config.EMAWidth), c: counters{Version: 1, LRScale: 1}}
 	var err error
 	if l.proc, err = j.Spec.Process(); err != nil {
 		return nil, err

@@ -1,0 +1,25 @@
+package train
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+)
+
+// resident is the memory the process has in use, in bytes, the library's included; 0 where the system does not tell
+// (it is read from /proc, proc(5)).
+func resident() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	f := bytes.Fields(b)
+	if len(f) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(string(f[1]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
