@@ -169,6 +169,7 @@ func (b *Builder) addConst(t Type, raw []byte, n int, shape []int) *Value {
 	return v
 }
 
-// DynamicBatch leaves the first dimension of every input and output whose
-// extent is batch open under the given name. The graph itself must not depend on it.
-func (b *Builder) DynamicBatch(name string, batch int) { b.dynamic, b.batch = name, batch }
+// Portable makes the model one for other programs: standard operators only,
+// and the first dimension of every input and output whose extent is batch open
+// under the given name. The graph itself must not depend on that extent.
+func (b *Builder) Portable(name string, batch int) { b.dynamic, b.batch = name, batch }

@@ -70,6 +70,9 @@ func (b *Builder) Neg(x *Value) *Value { return b.unary("Neg", x) }
 
 // SiLU returns x·σ(x) in one pass, as the contrib operator QuickGelu with α = 1.
 func (b *Builder) SiLU(x *Value) *Value {
+	if b.dynamic != "" { // models for others use standard operators only
+		return b.Mul(x, b.Sigmoid(x))
+	}
 	return b.emit("QuickGelu", contrib, x.Type, x.Shape, []attr{floatAttr("alpha", 1)}, x)
 }
 
@@ -238,6 +241,20 @@ func (b *Builder) MatMul(x, y *Value, transX, transY bool, alpha float64) *Value
 	shape := append(slices.Clone(x.Shape[:n-2]), m, c)
 	if !transX && !transY && alpha == 1 {
 		return b.emit("MatMul", "", x.Type, shape, nil, x, y)
+	}
+	if b.dynamic != "" {
+		swap := make([]int, n)
+		for i := range swap {
+			swap[i] = i
+		}
+		swap[n-2], swap[n-1] = n-1, n-2
+		if transX {
+			x = b.Transpose(x, swap...)
+		}
+		if transY {
+			y = b.Transpose(y, swap...)
+		}
+		return b.Mul(b.emit("MatMul", "", x.Type, shape, nil, x, y), b.Scalar(alpha))
 	}
 	t := func(on bool) int {
 		if on {
