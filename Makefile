@@ -35,7 +35,7 @@ fuzz:
 bench: build library
 	bench/run
 
-dist: library
+dist: system-run build
 	$(BUILD) -trimpath -o dist/ ./cmd/unnoise
 	.ci/dist $(VERSION)
 
