@@ -327,15 +327,24 @@ func TestNearDuplicatesAreGrouped(t *testing.T) {
 func TestDuplicatesCostStaysBounded(t *testing.T) {
 	// The worst cases for bucketing: all pictures the same, and all in the same buckets yet different.
 	const n = 20_000
-	same := make([]fingerprint, n)
+	same, differ := make([]*fingerprint, n), make([]*fingerprint, n)
+	for i := range n {
+		same[i], differ[i] = &fingerprint{}, &fingerprint{}
+	}
 	require.Equal(t, n, len(duplicates(same)[0]))
-	differ := make([]fingerprint, n)
 	for i := range differ {
 		for k := range 16 {
 			differ[i].rgb[k*40] = uint8(i>>k&1) * 200
 		}
 	}
 	require.Empty(t, duplicates(differ))
+	// Copies are found among many similar pictures, however far apart they are.
+	many := make([]*fingerprint, 4000)
+	for i := range many {
+		many[i] = newFingerprint(noise(8, 8, uint64(i%2000)))
+		many[i].hash[3] = 0
+	}
+	require.Len(t, duplicates(many), 2000)
 }
 
 func TestSplit(t *testing.T) {

@@ -593,3 +593,32 @@ func TestScanReportsProgress(t *testing.T) {
 }
 
 func crcIEEE(b []byte) uint32 { return crc32.ChecksumIEEE(b) }
+
+// Pictures that other programs wrote, against Pillow's decoding of the same files (bench/fixtures/pictures.py). Lossy formats
+// leave it to decoders how colour is enlarged (Go repeats that of a JPEG) and rounded.
+func TestPicturesDecodeAsInPillow(t *testing.T) {
+	within := map[string]float64{
+		"cmyk.jpg": 0.1, "progressive.jpg": 2.5, "subsampled.jpg": 2.5, "lossy.webp": 0.5, "lossy-alpha.webp": 0.5,
+	}
+	const dir = "testdata/pictures"
+	files, err := filepath.Glob(dir + "/*.png.png")
+	require.NoError(t, err)
+	more, err := filepath.Glob(dir + "/*.[jwtbg]*.png")
+	require.NoError(t, err)
+	require.Len(t, append(files, more...), 12)
+	s, err := OpenSource(dir)
+	require.NoError(t, err)
+	defer s.Close()
+	for _, reference := range append(files, more...) {
+		name := strings.TrimSuffix(filepath.Base(reference), ".png")
+		t.Run(name, func(t *testing.T) {
+			want, err := s.Image(t.Context(), filepath.Base(reference))
+			require.NoError(t, err)
+			got, err := s.Image(t.Context(), name)
+			require.NoError(t, err)
+			d := meanDifference(t, want, got)
+			t.Logf("mean difference %.3f", d)
+			require.LessOrEqual(t, d, within[name])
+		})
+	}
+}

@@ -150,8 +150,52 @@ func decodePixels(b []byte, in info) (img image.Image, err error) {
 	if img.Bounds().Size() != full.Size() {
 		return nil, reason("its header and its content disagree about its size")
 	}
+	if in.format == "webp" {
+		return videoRange(img), nil
+	}
 	return img, nil
 }
+
+// videoRange converts the pixels of a lossy WebP, which golang.org/x/image returns as if they were a JPEG's: VP8 keeps luma in 16…235
+// and chroma in 16…240 (ITU-R BT.601; RFC 6386, section 9.2), so black would come out dark gray (golang/go issue 40173).
+// Chroma is enlarged linearly, as other decoders do. Lossless pictures are returned as they are.
+func videoRange(img image.Image) image.Image {
+	var src *image.YCbCr
+	alpha := func(_, _ int) uint8 { return 255 }
+	switch m := img.(type) {
+	case *image.YCbCr:
+		src = m
+	case *image.NYCbCrA:
+		src = &m.YCbCr
+		alpha = func(x, y int) uint8 { return m.A[m.AOffset(x, y)] }
+	default:
+		return img
+	}
+	r := src.Rect
+	out := image.NewNRGBA(image.Rect(0, 0, r.Dx(), r.Dy()))
+	// Pixels 2i and 2i+1 lie a quarter of a chroma sample from i: the next one has a quarter of the weight, in each direction.
+	chroma := func(plane []uint8, x, y int) float64 {
+		nx := min(max(x+4*(x&1)-2, r.Min.X), r.Max.X-1)
+		ny := min(max(y+4*(y&1)-2, r.Min.Y), r.Max.Y-1)
+		at := func(x, y int) float64 { return float64(plane[src.COffset(x, y)]) }
+		return (9*at(x, y)+3*at(nx, y)+3*at(x, ny)+at(nx, ny))/16 - 128
+	}
+	p := out.Pix
+	for y := r.Min.Y; y < r.Max.Y; y++ {
+		for x := r.Min.X; x < r.Max.X; x++ {
+			luma := 255.0 / 219 * (float64(src.Y[src.YOffset(x, y)]) - 16)
+			cb, cr := 255.0/224*chroma(src.Cb, x, y), 255.0/224*chroma(src.Cr, x, y)
+			p[0] = clamp8(luma + 1.402*cr)
+			p[1] = clamp8(luma - 0.344136*cb - 0.714136*cr)
+			p[2] = clamp8(luma + 1.772*cb)
+			p[3] = alpha(x, y)
+			p = p[4:]
+		}
+	}
+	return out
+}
+
+func clamp8(v float64) uint8 { return uint8(min(max(v, 0), 255) + 0.5) }
 
 // to8 converts pictures with 16 bits per channel to 8, un-premultiplied, rounding to the nearest; the conversions of the imaging
 // library cut off the low byte. Other pictures are returned as they are.

@@ -24,9 +24,9 @@ type fingerprint struct {
 	seeThrough bool    // some of it is transparent
 }
 
-func newFingerprint(img image.Image) fingerprint {
+func newFingerprint(img image.Image) *fingerprint {
 	b := img.Bounds()
-	p := fingerprint{ratio: float32(b.Dx()) / float32(b.Dy())}
+	p := &fingerprint{ratio: float32(b.Dx()) / float32(b.Dy())}
 	small := imaging.Resize(img, printSide, printSide, imaging.Linear)
 	var gray [printSide * printSide]int
 	var light, weight float64
@@ -99,8 +99,9 @@ func (p *fingerprint) alike(q *fingerprint) bool {
 // duplicates groups near-duplicates, each group and the groups in ascending order. Pictures that share one of seven bands
 // of the hash are candidates (locality-sensitive hashing by banding: Leskovec, Rajaraman and Ullman, "Mining of
 // Massive Datasets", section 3.4). Inside a band a picture is compared with one representative of each group, and with
-// a bounded number of them, so the cost is that of sorting; in a huge set of very similar hashes some pairs are missed.
-func duplicates(prints []fingerprint) [][]int {
+// a bounded number of those before it in the order of the whole hash. So the cost is that of sorting, copies are always
+// found, and some near-duplicates are missed where thousands of pictures hash alike.
+func duplicates(prints []*fingerprint) [][]int {
 	group := make([]int, len(prints)) // union-find: the parent, a smaller index
 	for i := range group {
 		group[i] = i
@@ -118,7 +119,12 @@ func duplicates(prints []fingerprint) [][]int {
 			order[i] = i
 		}
 		slices.SortFunc(order, func(a, b int) int {
-			return cmp.Or(cmp.Compare(prints[a].hash[band], prints[b].hash[band]), cmp.Compare(a, b))
+			h, k := &prints[a].hash, &prints[b].hash
+			if c := cmp.Or(cmp.Compare(h[band], k[band]), slices.Compare(h[:], k[:])); c != 0 {
+				return c
+			}
+			// Copies become neighbours.
+			return cmp.Or(slices.Compare(prints[a].rgb[:], prints[b].rgb[:]), cmp.Compare(a, b))
 		})
 		var reps []int
 		for k, i := range order {
@@ -127,7 +133,7 @@ func duplicates(prints []fingerprint) [][]int {
 			}
 			matched := false
 			for _, r := range reps[max(0, len(reps)-probes):] {
-				if prints[i].alike(&prints[r]) {
+				if prints[i].alike(prints[r]) {
 					a, b := find(i), find(r)
 					group[max(a, b)] = min(a, b)
 					matched = true
@@ -154,13 +160,13 @@ func duplicates(prints []fingerprint) [][]int {
 
 // background chooses what transparent pictures are laid on: black, or white when what is visible of them is so dark that
 // it would vanish on black (glyphs and icons drawn in ink on nothing).
-func background(prints []fingerprint) string {
+func background(prints []*fingerprint) string {
 	const dark = 64
 	var light float64
 	n := 0
-	for i := range prints {
-		if prints[i].seeThrough {
-			light += float64(prints[i].luma)
+	for _, p := range prints {
+		if p.seeThrough {
+			light += float64(p.luma)
 			n++
 		}
 	}

@@ -40,7 +40,7 @@ func scan(ctx context.Context, path string, lim limits, progress func(Progress))
 	if err != nil {
 		return nil, err
 	}
-	var prints []fingerprint
+	var prints []*fingerprint
 	for i, e := range found {
 		if seen[i].reason != "" {
 			rep.Bad = append(rep.Bad, BadFile{Name: e.name, Reason: seen[i].reason})
@@ -74,7 +74,7 @@ func scan(ctx context.Context, path string, lim limits, progress func(Progress))
 // sight is what a look at one file found: an item, or the reason why it is none.
 type sight struct {
 	item   Item
-	print  fingerprint
+	print  *fingerprint
 	reason string
 }
 

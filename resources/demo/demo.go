@@ -59,7 +59,7 @@ func stream(seed, class, index uint64) *rand.Rand {
 }
 
 // Write draws n pictures, the classes in turn, as PNG files into one folder per class below dir. Files that are there already are
-// replaced. It takes about a millisecond a picture.
+// replaced. It takes a few milliseconds a picture.
 func Write(ctx context.Context, dir string, n int, seed uint64) error {
 	for _, c := range classes {
 		if err := os.MkdirAll(filepath.Join(dir, c.name), 0o755); err != nil {
