@@ -54,6 +54,9 @@ func Apply(code string) error {
 			_ = os.Unsetenv(v)
 		}
 	}
+	if strings.HasPrefix(os.Getenv("LANG"), "C.") && os.Getenv("LC_ALL") == "" || strings.HasPrefix(os.Getenv("LC_ALL"), "C.") {
+		_ = os.Setenv("LANGUAGE", "en") // the locale "C.UTF-8" is not a language, and Fyne would complain of it at each text
+	}
 	for _, l := range Languages {
 		b, err := translations.FS.ReadFile(l.file)
 		if err != nil {

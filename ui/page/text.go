@@ -39,7 +39,7 @@ func Sentence(err error) string {
 	r, n := utf8.DecodeRuneInString(text)
 	text = string(unicode.ToUpper(r)) + text[n:]
 	if last, _ := utf8.DecodeLastRuneInString(text); !strings.ContainsRune(".!?…。！？", last) {
-		text += lang.X("sentence.end", ".")
+		text += lang.L(".")
 	}
 	return text
 }
@@ -72,18 +72,20 @@ func Bytes(n int64) string {
 // Duration writes a length of time as people say it: "5 s", "12 min", "3 h 20 min", "2 d 4 h".
 func Duration(d time.Duration) string {
 	s := int64(math.Round(d.Seconds()))
-	n := func(key string, v int64) string { return lang.X(key, key, map[string]any{"N": v}) }
+	seconds := func(v int64) string { return lang.L("{{.N}} s", map[string]any{"N": v}) }
+	minutes := func(v int64) string { return lang.L("{{.N}} min", map[string]any{"N": v}) }
+	hours := func(v int64) string { return lang.L("{{.N}} h", map[string]any{"N": v}) }
 	switch {
 	case s < 60:
-		return n("{{.N}} s", max(s, 0))
+		return seconds(max(s, 0))
 	case s < 10*60:
-		return n("{{.N}} min", s/60) + " " + n("{{.N}} s", s%60)
+		return minutes(s/60) + " " + seconds(s%60)
 	case s < 60*60:
-		return n("{{.N}} min", (s+30)/60)
+		return minutes((s + 30) / 60)
 	case s < 24*60*60:
-		return n("{{.N}} h", s/3600) + " " + n("{{.N}} min", s%3600/60)
+		return hours(s/3600) + " " + minutes(s%3600/60)
 	default:
-		return n("{{.N}} d", s/86400) + " " + n("{{.N}} h", s%86400/3600)
+		return lang.L("{{.N}} d", map[string]any{"N": s / 86400}) + " " + hours(s%86400/3600)
 	}
 }
 

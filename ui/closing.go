@@ -1,0 +1,107 @@
+package ui
+
+import (
+	"context"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/dialog"
+	"fyne.io/fyne/v2/driver/desktop"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/widget"
+
+	"unnoise/ui/kit"
+	"unnoise/ui/page"
+)
+
+// closing answers the window's close button. While a run is training it asks first.
+func (r *runner) closing() {
+	if r.leaving {
+		return
+	}
+	if r.st == nil || !r.st.Training.Snapshot().Busy() {
+		r.leave()
+		return
+	}
+	snap := r.st.Training.Snapshot()
+	text := kit.Text(lang.L("“{{.Name}}” is training: step {{.Step}} of {{.Steps}}.", map[string]any{
+		"Name": snap.Name, "Step": page.Int(snap.Step), "Steps": page.Int(snap.Steps),
+	}))
+	explain := kit.Muted(lang.L("“Keep running” closes the window and lets the run go on; the program ends when the run and the queue are done. “Save and quit” saves a checkpoint, and the run can be continued later."))
+	var d dialog.Dialog
+	keep := kit.Button(lang.L("Keep running"), nil, widget.MediumImportance, func() { d.Hide(); r.background() })
+	save := kit.Button(lang.L("Save and quit"), nil, widget.HighImportance, func() { d.Hide(); r.leave() })
+	cancel := kit.Button(lang.L("Cancel"), nil, widget.MediumImportance, func() { d.Hide() })
+	d = dialog.NewCustomWithoutButtons(lang.L("Close the window?"),
+		container.NewVBox(text, explain, container.NewCenter(container.NewHBox(cancel, keep, save))), r.win)
+	d.Resize(fyne.NewSize(500, 0))
+	d.Show()
+}
+
+// leave stops the run, saying so, and quits when it is saved.
+func (r *runner) leave() {
+	r.leaving = true
+	if r.st == nil || !r.st.Training.Snapshot().Busy() {
+		r.app.Quit()
+		return
+	}
+	d := dialog.NewCustomWithoutButtons(lang.L("Saving…"), container.NewVBox(
+		kit.Text(lang.L("The run is saving a checkpoint. The window closes by itself.")), widget.NewProgressBarInfinite()), r.win)
+	d.Resize(fyne.NewSize(400, 0))
+	d.Show()
+	go func() {
+		err := r.st.Training.Stop()
+		if err == nil {
+			err = r.st.Training.Wait(r.ctx)
+		}
+		fyne.Do(func() {
+			if err != nil && r.ctx.Err() == nil {
+				r.leaving = false
+				d.Hide()
+				r.s.Fail(err)
+				return
+			}
+			r.app.Quit()
+		})
+	}()
+}
+
+// background hides the window while the run goes on, and quits when nothing is left to do. Where the desktop has a tray,
+// the window can be called back from there.
+func (r *runner) background() {
+	show := func() {
+		r.hidden = false
+		r.win.Show()
+	}
+	if tray, ok := r.app.(desktop.App); ok {
+		tray.SetSystemTrayMenu(fyne.NewMenu("Unnoise",
+			fyne.NewMenuItem(lang.L("Show the window"), show),
+			fyne.NewMenuItem(lang.L("Save and quit"), func() { show(); r.leave() })))
+	}
+	r.hidden = true
+	r.win.Hide()
+	go func() {
+		idle := 0
+		t := time.NewTicker(time.Second)
+		defer t.Stop()
+		for idle < 3 { // the queue may start its next run in between
+			select {
+			case <-r.ctx.Done():
+				return
+			case <-t.C:
+			}
+			if r.st.Training.Snapshot().Busy() {
+				idle = 0
+			} else {
+				idle++
+			}
+		}
+		_ = r.st.Training.Wait(context.WithoutCancel(r.ctx))
+		fyne.Do(func() {
+			if r.hidden {
+				r.app.Quit()
+			}
+		})
+	}()
+}

@@ -1,0 +1,278 @@
+package i18n
+
+import (
+	"encoding/json"
+	"flag"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode"
+
+	"fyne.io/fyne/v2/lang"
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "add missing keys to the translation files, empty where a human must translate, and drop keys no longer used")
+
+const dir = "../../resources/translations/"
+
+// texts finds the keys in the sources: the arguments of lang.L, N, X and XN in ui, and the templates of the studio's
+// texts in app. The value says whether the key has plural forms.
+func texts(t *testing.T) map[string]bool {
+	t.Helper()
+	found := map[string]bool{}
+	walk := func(root string, visit func(pkg string, n ast.Node)) {
+		require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if d.IsDir() && strings.HasPrefix(d.Name(), "_") {
+				return filepath.SkipDir
+			}
+			if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return nil
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				visit(f.Name.Name, n)
+				return true
+			})
+			return nil
+		}))
+	}
+	walk("..", func(_ string, n ast.Node) {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return
+		}
+		sel, ok := call.Fun.(*ast.SelectorExpr)
+		if !ok {
+			return
+		}
+		if x, ok := sel.X.(*ast.Ident); !ok || x.Name != "lang" {
+			return
+		}
+		switch sel.Sel.Name {
+		case "L", "X":
+			if k, ok := literal(call.Args[0]); ok {
+				found[k] = found[k] || false
+			}
+		case "N", "XN":
+			if k, ok := literal(call.Args[0]); ok {
+				found[k] = true
+			}
+		}
+	})
+	walk("../../app", func(pkg string, n ast.Node) {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			if len(n.Args) == 0 {
+				return
+			}
+			name := ""
+			switch f := n.Fun.(type) {
+			case *ast.SelectorExpr:
+				if x, ok := f.X.(*ast.Ident); ok && x.Name == "events" {
+					name = f.Sel.Name
+				}
+			case *ast.Ident:
+				if pkg == "events" || pkg == "studio" {
+					name = f.Name
+				}
+			}
+			if name == "T" {
+				if k, ok := literal(n.Args[0]); ok {
+					found[k] = found[k] || false
+				}
+			}
+		case *ast.KeyValueExpr:
+			if key, ok := n.Key.(*ast.Ident); ok && key.Name == "Template" {
+				if k, ok := literal(n.Value); ok {
+					found[k] = found[k] || false
+				}
+			}
+		}
+	})
+	delete(found, "")
+	return found
+}
+
+// literal is the value of a string literal, or of several added together.
+func literal(e ast.Expr) (string, bool) {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		if e.Kind != token.STRING {
+			return "", false
+		}
+		s, err := strconv.Unquote(e.Value)
+		return s, err == nil
+	case *ast.BinaryExpr:
+		a, okA := literal(e.X)
+		b, okB := literal(e.Y)
+		return a + b, okA && okB && e.Op == token.ADD
+	case *ast.ParenExpr:
+		return literal(e.X)
+	}
+	return "", false
+}
+
+func read(t *testing.T, file string) map[string]any {
+	t.Helper()
+	b, err := os.ReadFile(dir + file)
+	require.NoError(t, err)
+	m := map[string]any{}
+	require.NoError(t, json.Unmarshal(b, &m))
+	return m
+}
+
+func write(t *testing.T, file string, m map[string]any) {
+	t.Helper()
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	require.NoError(t, enc.Encode(m)) // keys come out sorted
+	require.NoError(t, os.WriteFile(dir+file, []byte(b.String()), 0o644))
+}
+
+// forms are the texts of an entry.
+func forms(v any) []string {
+	switch v := v.(type) {
+	case string:
+		return []string{v}
+	case map[string]any:
+		var out []string
+		for _, s := range v {
+			out = append(out, s.(string))
+		}
+		return out
+	}
+	return nil
+}
+
+var place = regexp.MustCompile(`{{\s*\.(\w+)[^}]*}}`)
+
+func places(s string) []string {
+	var out []string
+	for _, m := range place.FindAllStringSubmatch(s, -1) {
+		if !slices.Contains(out, m[1]) {
+			out = append(out, m[1])
+		}
+	}
+	sort.Strings(out)
+	return out
+}
+
+func TestEveryTextIsTranslated(t *testing.T) {
+	keys := texts(t)
+	require.Greater(t, len(keys), 100, "the sources were not found")
+	en, zh := read(t, "en.json"), read(t, "zh-Hans.json")
+	if *update {
+		for k, plural := range keys {
+			if _, ok := en[k]; !ok {
+				if plural {
+					en[k] = map[string]any{"one": k, "other": k}
+				} else {
+					en[k] = k
+				}
+			}
+			if _, ok := zh[k]; !ok {
+				if plural {
+					zh[k] = map[string]any{"other": ""}
+				} else {
+					zh[k] = ""
+				}
+			}
+		}
+		for _, m := range []map[string]any{en, zh} {
+			for k := range m {
+				if _, ok := keys[k]; !ok {
+					delete(m, k)
+				}
+			}
+		}
+		write(t, "en.json", en)
+		write(t, "zh-Hans.json", zh)
+	}
+	for k, plural := range keys {
+		for file, m := range map[string]map[string]any{"en.json": en, "zh-Hans.json": zh} {
+			v, ok := m[k]
+			if !ok {
+				t.Errorf("%s lacks %q; run go test ./ui/i18n -update and translate it", file, k)
+				continue
+			}
+			_, isPlural := v.(map[string]any)
+			if isPlural != plural {
+				t.Errorf("%s: %q has the wrong form: plural is %v", file, k, plural)
+			}
+			if len(forms(v)) == 0 {
+				t.Errorf("%s: %q has no text", file, k)
+			}
+			for _, s := range forms(v) {
+				if s == "" {
+					t.Errorf("%s: %q is not translated", file, k)
+				} else if len(places(k)) > 0 || len(places(s)) > 0 {
+					for _, p := range places(s) {
+						if !slices.Contains(places(k), p) {
+							t.Errorf("%s: %q uses {{.%s}}, which its key does not have", file, k, p)
+						}
+					}
+					for _, p := range places(k) {
+						if !slices.Contains(places(s), p) && !plural {
+							t.Errorf("%s: %q leaves out {{.%s}}", file, k, p)
+						}
+					}
+				}
+			}
+		}
+	}
+	for file, m := range map[string]map[string]any{"en.json": en, "zh-Hans.json": zh} {
+		for k := range m {
+			if _, ok := keys[k]; !ok {
+				t.Errorf("%s: nothing uses %q", file, k)
+			}
+		}
+	}
+}
+
+// A Chinese text without Chinese is one that was forgotten, save for names and symbols.
+func TestChineseIsChinese(t *testing.T) {
+	same := regexp.MustCompile(`^[\w\s{}.,:;×·/%()+\-–…'"]*$`)
+	for k, v := range read(t, "zh-Hans.json") {
+		for _, s := range forms(v) {
+			han := strings.ContainsFunc(s, func(r rune) bool { return unicode.Is(unicode.Han, r) })
+			plain := place.ReplaceAllString(k, "")
+			if !han && strings.ContainsFunc(plain, unicode.IsLetter) && s != k {
+				t.Errorf("%q is translated as %q", k, s)
+			}
+			if !han && s == k && len(strings.Fields(plain)) > 3 && same.MatchString(s) {
+				t.Errorf("%q is not translated", k)
+			}
+		}
+	}
+}
+
+func TestApplyChangesTheLanguage(t *testing.T) {
+	t.Cleanup(func() { require.NoError(t, Apply("")) })
+	require.NoError(t, Apply("zh"))
+	require.Equal(t, "设置", lang.L("Settings"))
+	require.NoError(t, Apply("en"))
+	require.Equal(t, "Settings", lang.L("Settings"))
+	require.Equal(t, "1 image", lang.N("{{.N}} image", 1, map[string]any{"N": 1}))
+	require.Equal(t, "3 images", lang.N("{{.N}} image", 3, map[string]any{"N": 3}))
+	require.NoError(t, Apply("zh"))
+	require.Equal(t, "3 张图片", lang.N("{{.N}} image", 3, map[string]any{"N": 3}))
+	require.ErrorContains(t, Apply("xx"), "no translation")
+}

@@ -1,0 +1,14 @@
+package ui
+
+import (
+	"unnoise/ui/datasets"
+	"unnoise/ui/home"
+	"unnoise/ui/models"
+	"unnoise/ui/page"
+	"unnoise/ui/settings"
+)
+
+// makePages gives the pages in the order of the rail.
+func makePages(s *page.Services) []page.Page {
+	return []page.Page{home.New(s), datasets.New(s), models.New(s), settings.New(s)}
+}

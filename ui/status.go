@@ -1,0 +1,157 @@
+package ui
+
+import (
+	"fmt"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"unnoise/app/studio"
+	"unnoise/ui/icons"
+	"unnoise/ui/kit"
+	"unnoise/ui/page"
+	uitheme "unnoise/ui/theme"
+)
+
+// statusBar shows the running job and the newest task on every page.
+type statusBar struct {
+	s      *page.Services
+	object fyne.CanvasObject
+
+	job     *widget.Button
+	jobBar  *kit.Meter
+	task    *widget.Label
+	taskBar *kit.Meter
+	cancel  *widget.Button
+	panel   *widget.Button
+	current *page.Task
+}
+
+func newStatusBar(s *page.Services, togglePanel, showKeys func()) *statusBar {
+	b := &statusBar{s: s, jobBar: kit.NewMeter(120), taskBar: kit.NewMeter(100)}
+	b.job = kit.Button("", nil, widget.LowImportance, func() { s.Navigate(page.Train, nil) })
+	b.task = widget.NewLabel("")
+	b.task.Truncation = fyne.TextTruncateEllipsis
+	b.task.SizeName = theme.SizeNameCaptionText
+	b.cancel = kit.Button(lang.L("Cancel"), nil, widget.LowImportance, func() {
+		if b.current != nil {
+			b.current.Cancel()
+		}
+	})
+	b.panel = kit.Button(lang.L("Details"), icons.Panel, widget.LowImportance, togglePanel)
+	keys := kit.Button(lang.L("Keys"), nil, widget.LowImportance, showKeys)
+	left := container.NewHBox(b.job, container.NewCenter(b.jobBar))
+	right := container.NewHBox(container.NewCenter(b.taskBar), b.cancel, b.panel, keys)
+	row := container.NewBorder(nil, nil, left, right, b.task)
+	b.object = kit.NewSurface(uitheme.ColorNameRail, "", 0, kit.Pad(0, 0, 8, 8, row))
+	b.tick()
+	return b
+}
+
+// tick reads the snapshots and redraws what has changed.
+func (b *statusBar) tick() {
+	snap := b.s.Studio.Training.Snapshot()
+	if text := jobLine(snap); text != b.job.Text {
+		b.job.SetText(text)
+	}
+	if snap.Busy() && snap.Steps > 0 {
+		b.jobBar.Set(float64(snap.Step) / float64(snap.Steps))
+	} else {
+		b.jobBar.Hide()
+	}
+	tasks := b.s.Tasks()
+	if len(tasks) == 0 {
+		if b.current != nil || b.task.Text != "" || b.cancel.Visible() {
+			b.current = nil
+			b.task.SetText("")
+			b.cancel.Hide()
+		}
+		b.taskBar.Hide()
+		return
+	}
+	t := tasks[len(tasks)-1]
+	b.current = t
+	if text := taskLine(t, len(tasks)); text != b.task.Text {
+		b.task.SetText(text)
+	}
+	b.cancel.Show()
+	if t.Stopping() {
+		b.cancel.Disable()
+	} else {
+		b.cancel.Enable()
+	}
+	b.taskBar.Set(t.Progress().Fraction())
+}
+
+// jobLine says in one line what the job does.
+func jobLine(s studio.Snapshot) string {
+	steps := func() string {
+		return lang.L("step {{.Step}} of {{.Steps}}", map[string]any{"Step": page.Int(s.Step), "Steps": page.Int(s.Steps)})
+	}
+	with := func(state, rest string) string {
+		line := state
+		if s.Name != "" {
+			line += " · " + short(s.Name, 24)
+		}
+		if rest != "" {
+			line += " · " + rest
+		}
+		return line
+	}
+	switch s.State {
+	case studio.JobStarting:
+		return with(lang.L("Starting…"), page.Text(s.Phase))
+	case studio.JobTraining:
+		rest := steps()
+		if s.ETA > 0 {
+			rest += " · " + lang.L("{{.Time}} left", map[string]any{"Time": page.Duration(s.ETA)})
+		}
+		return with(lang.L("Training"), rest)
+	case studio.JobPausing:
+		return with(lang.L("Pausing…"), steps())
+	case studio.JobPaused:
+		return with(lang.L("Paused"), steps())
+	case studio.JobSampling:
+		return with(lang.L("Sampling"), fmt.Sprintf("%d / %d", s.SampleDone, s.SampleTotal))
+	case studio.JobStopping:
+		return with(lang.L("Stopping…"), page.Text(s.Phase))
+	case studio.JobIdle:
+	}
+	if s.Queued > 0 {
+		return lang.N("{{.N}} run waits in the queue", s.Queued, map[string]any{"N": s.Queued})
+	}
+	return lang.L("Nothing is running")
+}
+
+func taskLine(t *page.Task, n int) string {
+	p := t.Progress()
+	line := t.Title
+	if t.Stopping() {
+		line += " · " + lang.L("cancelling…")
+	} else {
+		if p.Total > 0 {
+			line += " · " + page.Int(p.Done) + " / " + page.Int(p.Total)
+		}
+		if left, ok := t.Remaining(); ok {
+			line += " · " + lang.L("{{.Time}} left", map[string]any{"Time": page.Duration(left)})
+		}
+		if p.Item != "" {
+			line += " · " + p.Item
+		}
+	}
+	if n > 1 {
+		line += " " + lang.L("(and {{.N}} more)", map[string]any{"N": n - 1})
+	}
+	return line
+}
+
+func short(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	return string(r[:n-1]) + "…"
+}

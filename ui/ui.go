@@ -1,0 +1,224 @@
+// Package ui is the window of Unnoise.
+//
+// Run opens a workspace and shows it. The window is a shell (left rail, page, inspector, status bar, messages) around one
+// package per page; the pages reach everything below through package app/studio alone.
+package ui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/app"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/widget"
+
+	"unnoise/app/studio"
+	"unnoise/app/workspace"
+	"unnoise/ui/i18n"
+	"unnoise/ui/kit"
+	"unnoise/ui/page"
+	uitheme "unnoise/ui/theme"
+)
+
+// ID names the program to the desktop.
+const ID = "org.unnoise.Unnoise"
+
+// Options says what Run opens.
+type Options struct {
+	Workspace string // the folder; empty is the one in the settings
+}
+
+// openPatience is how long the window waits for the workspace before it shows itself without.
+const openPatience = 400 * time.Millisecond
+
+// Run opens the workspace in a window and returns when the window has closed and everything is saved. It must be called on
+// the main goroutine. It returns an error only when the workspace could not be closed cleanly; what goes wrong before is
+// told in the window.
+func Run(ctx context.Context, opts Options) error {
+	if err := i18n.Apply(""); err != nil {
+		return err
+	}
+	r := &runner{opts: opts, env: os.Getenv("FYNE_SCALE")}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.ctx = ctx
+	opened := make(chan result, 1)
+	go func() {
+		st, err := r.open()
+		opened <- result{st, err}
+	}()
+	var early *result
+	select {
+	case res := <-opened:
+		early = &res
+	case <-time.After(openPatience):
+	}
+	if early != nil && early.err == nil {
+		setScale(early.st.Settings.Get(), r.env)
+		if err := i18n.Apply(early.st.Settings.Get().Language); err != nil {
+			return errors.Join(err, early.st.Close(ctx))
+		}
+	}
+	r.app = app.NewWithID(ID)
+	r.app.Settings().SetTheme(uitheme.New(uitheme.System))
+	r.win = r.app.NewWindow("Unnoise")
+	r.win.SetPadded(false)
+	r.win.Resize(fyne.NewSize(1200, 780))
+	r.win.SetCloseIntercept(r.closing)
+	if early != nil {
+		r.use(*early)
+	} else {
+		r.win.SetContent(container.NewCenter(container.NewVBox(
+			widget.NewLabelWithStyle(lang.L("Opening the workspace…"), fyne.TextAlignCenter, fyne.TextStyle{}),
+			widget.NewProgressBarInfinite())))
+		go func() {
+			res := <-opened
+			fyne.Do(func() { r.use(res) })
+		}()
+	}
+	closed := make(chan struct{})
+	go func() { // a signal ends the program as the close button does, but asks nothing
+		select {
+		case <-ctx.Done():
+			fyne.Do(r.app.Quit)
+		case <-closed:
+		}
+	}()
+	r.win.ShowAndRun()
+	close(closed)
+	cancel()
+	return r.end()
+}
+
+type result struct {
+	st  *studio.Studio
+	err error
+}
+
+// runner is one life of the window.
+type runner struct {
+	ctx  context.Context //nolint:containedctx // the life of the window is the life of this value
+	opts Options
+	env  string // FYNE_SCALE at the start
+	app  fyne.App
+	win  fyne.Window
+	st   *studio.Studio
+	s    *page.Services
+	sh   *shell
+
+	unsubscribe func()
+	leaving     bool
+	hidden      bool
+}
+
+func (r *runner) open() (*studio.Studio, error) {
+	dir := r.opts.Workspace
+	if dir == "" {
+		dir = studio.DefaultDir()
+	}
+	return studio.Open(r.ctx, dir)
+}
+
+// use builds the window over what open returned.
+func (r *runner) use(res result) {
+	if res.err != nil {
+		r.showOpenError(res.err)
+		return
+	}
+	r.st = res.st
+	set := r.st.Settings.Get()
+	if err := i18n.Apply(set.Language); err != nil {
+		fyne.LogError("language", err)
+	}
+	r.s = page.New(r.ctx, r.app, r.win, r.st)
+	applyLook(r.app, set)
+	r.sh = newShell(r.s, makePages)
+	r.sh.bindKeys()
+	r.win.SetOnDropped(func(_ fyne.Position, uris []fyne.URI) {
+		var paths []string
+		for _, u := range uris {
+			if u.Scheme() == "file" {
+				paths = append(paths, u.Path())
+			}
+		}
+		r.sh.dropped(paths)
+	})
+	r.unsubscribe = r.st.Subscribe(r.sh.receive)
+	r.sh.navigate(page.Home, nil)
+	go r.sh.animate(r.s.Context())
+	r.startDump()
+}
+
+// showOpenError says why the workspace could not be opened and offers to try again.
+func (r *runner) showOpenError(err error) {
+	title := lang.L("The workspace cannot be opened")
+	if _, ok := errors.AsType[*workspace.LockedError](err); ok {
+		title = lang.L("The workspace is open elsewhere")
+	}
+	again := kit.Button(lang.L("Try again"), nil, widget.HighImportance, nil)
+	quit := kit.Button(lang.L("Quit"), nil, widget.MediumImportance, r.app.Quit)
+	again.OnTapped = func() {
+		again.Disable()
+		go func() {
+			st, err := r.open()
+			fyne.Do(func() { r.use(result{st, err}) })
+		}()
+	}
+	text := kit.Text(page.Sentence(err))
+	text.Alignment = fyne.TextAlignCenter
+	head := kit.Heading(title)
+	head.Alignment = fyne.TextAlignCenter
+	r.win.SetContent(container.NewCenter(container.NewVBox(head,
+		container.NewCenter(container.NewGridWrap(fyne.NewSize(520, 100), text)),
+		container.NewCenter(container.NewHBox(again, quit)))))
+}
+
+// end saves and closes what is open.
+func (r *runner) end() error {
+	if r.unsubscribe != nil {
+		r.unsubscribe()
+	}
+	if r.s != nil {
+		r.s.Close(10 * time.Second)
+	}
+	if r.st == nil {
+		return nil
+	}
+	if err := r.st.Close(context.WithoutCancel(r.ctx)); err != nil {
+		return fmt.Errorf("the workspace could not be closed cleanly: %w", err)
+	}
+	return nil
+}
+
+// setScale puts the scale of the settings where Fyne looks for it; 0 leaves it to the environment and the system.
+func setScale(s studio.Settings, env string) {
+	switch {
+	case s.Scale > 0:
+		_ = os.Setenv("FYNE_SCALE", strconv.FormatFloat(s.Scale, 'f', 2, 64))
+	case env != "":
+		_ = os.Setenv("FYNE_SCALE", env)
+	default:
+		_ = os.Unsetenv("FYNE_SCALE")
+	}
+}
+
+var startScale = os.Getenv("FYNE_SCALE")
+
+// applyLook puts theme and scale in force; Fyne reads the scale again when the theme is set.
+func applyLook(a fyne.App, s studio.Settings) {
+	setScale(s, startScale)
+	mode := uitheme.System
+	switch s.Theme {
+	case "light":
+		mode = uitheme.Light
+	case "dark":
+		mode = uitheme.Dark
+	}
+	a.Settings().SetTheme(uitheme.New(mode))
+}
