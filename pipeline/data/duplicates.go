@@ -1,7 +1,9 @@
 package data
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"image"
 	"slices"
 
@@ -101,7 +103,7 @@ func (p *fingerprint) alike(q *fingerprint) bool {
 // Massive Datasets", section 3.4). Inside a band a picture is compared with one representative of each group, and with
 // a bounded number of those before it in the order of the whole hash. So the cost is that of sorting, copies are always
 // found, and some near-duplicates are missed where thousands of pictures hash alike.
-func duplicates(prints []*fingerprint) [][]int {
+func duplicates(ctx context.Context, prints []*fingerprint) ([][]int, error) {
 	group := make([]int, len(prints)) // union-find: the parent, a smaller index
 	for i := range group {
 		group[i] = i
@@ -124,10 +126,13 @@ func duplicates(prints []*fingerprint) [][]int {
 				return c
 			}
 			// Copies become neighbours.
-			return cmp.Or(slices.Compare(prints[a].rgb[:], prints[b].rgb[:]), cmp.Compare(a, b))
+			return cmp.Or(bytes.Compare(prints[a].rgb[:], prints[b].rgb[:]), cmp.Compare(a, b))
 		})
 		var reps []int
 		for k, i := range order {
+			if k%1024 == 0 && ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
 			if k == 0 || prints[order[k-1]].hash[band] != prints[i].hash[band] {
 				reps = reps[:0]
 			}
@@ -155,7 +160,7 @@ func duplicates(prints []*fingerprint) [][]int {
 			out = append(out, m)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // background chooses what transparent pictures are laid on: black, or white when what is visible of them is so dark that

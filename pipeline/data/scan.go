@@ -61,7 +61,11 @@ func scan(ctx context.Context, path string, lim limits, progress func(Progress))
 	rep.Sizes = sizes(rep.Items)
 	rep.Background = background(prints)
 	newMeter(progress, "Looking for near-duplicates", 0)
-	for _, group := range duplicates(prints) {
+	groups, err := duplicates(ctx, prints)
+	if err != nil {
+		return nil, err
+	}
+	for _, group := range groups {
 		names := make([]string, len(group))
 		for i, k := range group {
 			names[i] = rep.Items[k].Name
