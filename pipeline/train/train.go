@@ -250,7 +250,7 @@ func (l *loop) setCheckpoint(c checkpoint.Checkpoint) error {
 	if err := json.Unmarshal(c.Extra, &k); err != nil || k.Version != 1 || !(k.LRScale > 0) {
 		return fmt.Errorf("the checkpoint of step %d has counters this program cannot read: %w", c.Step, err)
 	}
-	if err := l.trainer.SetState(program.State(c.State)); err != nil {
+	if err := l.trainer.SetState(c.State); err != nil {
 		return err
 	}
 	l.step, l.saved, l.c = c.Step, c.Step, k
