@@ -31,7 +31,7 @@ func read(t testing.TB, b []byte) ([]Tensor, map[string]string, error) {
 func TestReadsWhatPythonWrote(t *testing.T) {
 	tensors, meta, err := Read("testdata/python.safetensors")
 	require.NoError(t, err)
-	require.Equal(t, map[string]string{"format": "pt", "note": "größe"}, meta)
+	require.Equal(t, map[string]string{"note": "größe"}, meta)
 	raw, err := os.ReadFile("testdata/python.json")
 	require.NoError(t, err)
 	var want map[string]struct {
