@@ -232,6 +232,13 @@ func TestFitModes(t *testing.T) {
 	}
 }
 
+func TestPhotographsShrinkAsWithLanczosAlone(t *testing.T) {
+	photo := imaging.Resize(noise(64, 48, 2), 1600, 1200, imaging.CatmullRom)
+	got := Preprocess{Width: 40, Height: 30, Channels: 3}.render(photo)
+	want := imaging.Resize(photo, 40, 30, imaging.Lanczos)
+	require.Less(t, meanDifference(t, want, got), 0.7)
+}
+
 func TestPixelArtStaysCrispWhenItGrowsByAWholeFactor(t *testing.T) {
 	art := noise(8, 8, 1)
 	got := Preprocess{Width: 32, Height: 32, Channels: 3}.render(art)

@@ -29,7 +29,7 @@ type fingerprint struct {
 func newFingerprint(img image.Image) *fingerprint {
 	b := img.Bounds()
 	p := &fingerprint{ratio: float32(b.Dx()) / float32(b.Dy())}
-	small := imaging.Resize(img, printSide, printSide, imaging.Linear)
+	small := imaging.Resize(shrink(img, printSide, printSide), printSide, printSide, imaging.Linear)
 	var gray [printSide * printSide]int
 	var light, weight float64
 	for i := range gray {
