@@ -36,7 +36,7 @@ func (r *runner) closing() {
 	d = dialog.NewCustomWithoutButtons(lang.L("Close the window?"),
 		container.NewVBox(text, explain, container.NewCenter(container.NewHBox(cancel, keep, save))), r.win)
 	d.Resize(fyne.NewSize(500, 0))
-	d.Show()
+	r.s.ShowDialog(d)
 }
 
 // leave stops the run, saying so, and quits when it is saved.

@@ -19,8 +19,14 @@ var digits = []fyne.KeyName{fyne.Key1, fyne.Key2, fyne.Key3, fyne.Key4, fyne.Key
 // bindKeys makes the window answer its shortcuts.
 func (sh *shell) bindKeys() {
 	c := sh.s.Window.Canvas()
+	// While a dialog is open the keys are its own: Del must not reach the pictures behind it.
+	covered := func() bool { return c.Overlays().Top() != nil }
 	on := func(key fyne.KeyName, do func()) {
-		c.AddShortcut(&desktop.CustomShortcut{KeyName: key, Modifier: fyne.KeyModifierShortcutDefault}, func(fyne.Shortcut) { do() })
+		c.AddShortcut(&desktop.CustomShortcut{KeyName: key, Modifier: fyne.KeyModifierShortcutDefault}, func(fyne.Shortcut) {
+			if !covered() {
+				do()
+			}
+		})
 	}
 	for i, key := range digits {
 		on(key, func() {
@@ -42,13 +48,23 @@ func (sh *shell) bindKeys() {
 			p.Fit()
 		}
 	})
-	c.AddShortcut(&fyne.ShortcutUndo{}, func(fyne.Shortcut) { sh.s.Undo() })
+	c.AddShortcut(&fyne.ShortcutUndo{}, func(fyne.Shortcut) {
+		if !covered() {
+			sh.s.Undo()
+		}
+	})
 	c.AddShortcut(&fyne.ShortcutSelectAll{}, func(fyne.Shortcut) {
-		if p, ok := sh.at.(page.Selector); ok {
+		if p, ok := sh.at.(page.Selector); ok && !covered() {
 			p.SelectAll()
 		}
 	})
 	c.SetOnTypedKey(func(ev *fyne.KeyEvent) {
+		if covered() {
+			if ev.Name == fyne.KeyEscape {
+				sh.s.Escape()
+			}
+			return
+		}
 		if p, ok := sh.at.(page.KeyHandler); ok && p.TypedKey(ev) {
 			return
 		}
@@ -57,6 +73,9 @@ func (sh *shell) bindKeys() {
 		}
 	})
 	c.SetOnTypedRune(func(r rune) {
+		if covered() {
+			return
+		}
 		if p, ok := sh.at.(page.RuneHandler); ok && p.TypedRune(r) {
 			return
 		}
@@ -109,5 +128,5 @@ func (sh *shell) showKeys() {
 	d := dialog.NewCustom(lang.L("Keys"), lang.L("Close"), scroll, sh.s.Window)
 	sh.keysShown = true
 	d.SetOnClosed(func() { sh.keysShown = false })
-	d.Show()
+	sh.s.ShowDialog(d)
 }

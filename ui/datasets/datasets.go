@@ -312,7 +312,7 @@ func (p *Page) importDialog() {
 		container.NewBorder(nil, nil, demo, kit.Buttons(cancel, start)))
 	d = dialog.NewCustomWithoutButtons(lang.L("Import pictures"), body, p.s.Window)
 	d.Resize(fyne.NewSize(min(620, p.s.Window.Canvas().Size().Width-40), 0))
-	d.Show()
+	p.s.ShowDialog(d)
 	p.s.Window.Canvas().Focus(path)
 }
 

@@ -185,7 +185,7 @@ func (d *detail) rename() {
 		}
 	}, d.s.Window)
 	dlg.Resize(fyne.NewSize(420, 0))
-	dlg.Show()
+	d.s.ShowDialog(dlg)
 	d.s.Window.Canvas().Focus(e)
 }
 

@@ -353,7 +353,7 @@ func (p *Page) importDialog() {
 		container.NewBorder(nil, nil, nil, kit.Buttons(cancel, start)))
 	d = dialog.NewCustomWithoutButtons(lang.L("Import a model"), body, p.s.Window)
 	d.Resize(fyne.NewSize(min(620, p.s.Window.Canvas().Size().Width-40), 0))
-	d.Show()
+	p.s.ShowDialog(d)
 	p.s.Window.Canvas().Focus(path)
 }
 
@@ -384,7 +384,7 @@ func (p *Page) renameModel(m studio.Model) {
 		}
 	}, p.s.Window)
 	d.Resize(fyne.NewSize(420, 0))
-	d.Show()
+	p.s.ShowDialog(d)
 	p.s.Window.Canvas().Focus(e)
 }
 
@@ -438,5 +438,5 @@ func (p *Page) exportModel(m studio.Model) {
 		})
 	}, p.s.Window)
 	d.Resize(fyne.NewSize(min(620, p.s.Window.Canvas().Size().Width-40), 0))
-	d.Show()
+	p.s.ShowDialog(d)
 }

@@ -40,9 +40,12 @@ func (e *Entry) TypedShortcut(sc fyne.Shortcut) {
 	e.Entry.TypedShortcut(sc)
 }
 
-// TypedKey implements fyne.Focusable: Escape leaves the field, so that single keys work again.
+// TypedKey implements fyne.Focusable: Escape closes the dialog around it or leaves the field, so that single keys work again.
 func (e *Entry) TypedKey(ev *fyne.KeyEvent) {
 	if ev.Name == fyne.KeyEscape {
+		if e.s.Escape() {
+			return
+		}
 		e.s.Window.Canvas().Unfocus()
 		return
 	}

@@ -41,7 +41,7 @@ func (s *Services) PickFolder(chosen func(path string)) {
 		}
 	}, s.Window)
 	d.Resize(s.dialogSize())
-	d.Show()
+	s.ShowDialog(d)
 }
 
 // PickFile lets the user choose a file, one of the extensions (with their dots) if there are any.
@@ -59,7 +59,7 @@ func (s *Services) PickFile(extensions []string, chosen func(path string)) {
 		d.SetFilter(storage.NewExtensionFileFilter(extensions))
 	}
 	d.Resize(s.dialogSize())
-	d.Show()
+	s.ShowDialog(d)
 }
 
 func (s *Services) dialogSize() fyne.Size {

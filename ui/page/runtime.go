@@ -45,7 +45,7 @@ func (s *Services) InstallRuntime(status studio.RuntimeStatus, then func()) {
 			}
 		}, s.Window)
 	d.Resize(fyne.NewSize(480, 0))
-	d.Show()
+	s.ShowDialog(d)
 }
 
 // WithRuntime calls then at once if the runtime library is installed, and else after the user had it installed.

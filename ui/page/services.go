@@ -33,7 +33,8 @@ type Services struct {
 	tasksMu sync.Mutex
 	tasks   []*Task
 
-	toasts *toaster
+	toasts  *toaster
+	dialogs []shownDialog
 }
 
 // New returns services for a window over a studio. Close releases them.
@@ -107,7 +108,7 @@ func (s *Services) Confirm(title, text, yes, no string, danger bool, then func()
 		d.SetConfirmImportance(widget.DangerImportance)
 	}
 	d.Resize(fyne.NewSize(440, 0))
-	d.Show()
+	s.ShowDialog(d)
 }
 
 // Fail shows an error to the user until it is dismissed. A nil error and a cancelled context show nothing.
