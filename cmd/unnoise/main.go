@@ -129,7 +129,7 @@ Without a subcommand it opens its window.`,
 		return usage("%w; “%s --help” shows what there is", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.scan(), a.train(), a.sample(), a.export(), a.eval(), a.demo(), a.runtime(), a.version())
+	root.AddCommand(a.scan(), a.train(), a.sample(), a.export(), a.eval(), a.bench(), a.demo(), a.runtime(), a.version())
 	return root
 }
 

@@ -34,15 +34,20 @@ func TestDefaultPresetExists(t *testing.T) {
 }
 
 func TestLargePicturesGetMoreLevels(t *testing.T) {
-	for side, levels := range map[int]int{16: 3, 28: 3, 32: 3, 64: 3, 128: 4, 256: 5} {
-		s, err := New("small", options(side, side, 3))
+	for _, c := range []struct{ side, levels, attends int }{
+		{16, 3, 1}, {28, 3, 1}, {32, 3, 1}, {64, 3, 2}, {128, 4, 3}, {256, 5, 4},
+	} {
+		s, err := New("small", options(c.side, c.side, 3))
 		require.NoError(t, err)
-		require.Len(t, s.UNet.BlockOutChannels, levels, "side %d", side)
-		require.LessOrEqual(t, side>>(levels-1), maxBottom)
-		require.Equal(t, "AttnDownBlock2D", s.UNet.DownBlockTypes[levels-1])
-		require.Equal(t, "AttnUpBlock2D", s.UNet.UpBlockTypes[0])
-		for _, b := range s.UNet.DownBlockTypes[:levels-1] {
-			require.Equal(t, "DownBlock2D", b)
+		require.Len(t, s.UNet.BlockOutChannels, c.levels, "side %d", c.side)
+		require.LessOrEqual(t, c.side>>(c.levels-1), maxBottom)
+		for i := range c.levels {
+			down, up := "DownBlock2D", "UpBlock2D"
+			if i == c.attends {
+				down, up = "AttnDownBlock2D", "AttnUpBlock2D"
+			}
+			require.Equal(t, down, s.UNet.DownBlockTypes[i])
+			require.Equal(t, up, s.UNet.UpBlockTypes[c.levels-1-i])
 		}
 	}
 }

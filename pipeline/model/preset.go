@@ -26,12 +26,13 @@ type Preset struct {
 	Schedule  string
 	Weighting diffusion.Weighting
 
-	channels  []int  // output channels of each level at base size
-	attention []bool // which levels attend
-	layers    int    // residual blocks per level
-	groups    int    // groups of the group normalisation
-	fixed     bool   // published architecture: never add levels for large pictures
-	ddpm      bool   // the original DDPM conventions: epsilon 1e-6, asymmetric downsampling, sin before cos
+	channels []int // output channels of each level
+	attend   int   // the finest level of at most so many pixels a side attends, beside the middle
+	layers   int   // residual blocks per level
+	groups   int   // groups of the group normalisation
+	// ddpm keeps the published architecture: as many levels for every size, epsilon 1e-6, asymmetric downsampling and
+	// DDPM's order of sine and cosine.
+	ddpm bool
 }
 
 // presets in the order they are listed.
@@ -41,22 +42,22 @@ var presets = []Preset{
 		About: "About 1 million weights: quick on any computer, for icons, glyphs and small sprites.",
 		Batch: 32, LR: 1e-3, Steps: 10_000,
 		Objective: "v", Schedule: "cosine", Weighting: "min-snr",
-		channels: []int{32, 64, 64}, attention: []bool{false, false, true}, layers: 1, groups: 8,
+		channels: []int{32, 64, 64}, attend: 8, layers: 1, groups: 8,
 	},
 	{
 		Name:  "small",
 		About: "About 6.5 million weights: the usual choice for a few hundred to some thousand small pictures.",
 		Batch: 32, LR: 4e-4, Steps: 20_000,
 		Objective: "v", Schedule: "cosine", Weighting: "min-snr",
-		channels: []int{64, 128, 128}, attention: []bool{false, false, true}, layers: 2, groups: 32,
+		channels: []int{64, 128, 128}, attend: 16, layers: 2, groups: 32,
 	},
 	{
 		Name:  "ddpm-cifar10",
 		About: "The 35.7 million weights of the original DDPM on CIFAR-10: best with a graphics card or a lot of patience.",
 		Batch: 64, LR: 2e-4, Steps: 200_000,
 		Objective: "eps", Schedule: "linear", Weighting: "simple",
-		channels: []int{128, 256, 256, 256}, attention: []bool{false, true, false, false}, layers: 2, groups: 32,
-		fixed: true, ddpm: true,
+		channels: []int{128, 256, 256, 256}, attend: 16, layers: 2, groups: 32,
+		ddpm: true,
 	},
 }
 
@@ -98,19 +99,20 @@ type Options struct {
 // get further levels, so that the receptive field keeps spanning the picture and attention stays cheap.
 const maxBottom = 16
 
-// levels returns channels and attention of each level for pictures of w×h.
-func (p Preset) levels(w, h int) (channels []int, attention []bool) {
-	channels, attention = slices.Clone(p.channels), slices.Clone(p.attention)
-	if p.fixed {
-		return channels, attention
+// levels returns the channels of each level for pictures of w×h, and which level attends.
+func (p Preset) levels(w, h int) (channels []int, attends int) {
+	channels = slices.Clone(p.channels)
+	side := max(w, h)
+	if !p.ddpm {
+		for side>>(len(channels)-1) > maxBottom {
+			channels = append(channels, p.channels[len(p.channels)-1]) // one level more, as wide as the coarsest
+		}
 	}
-	for side := max(w, h) >> (len(channels) - 1); side > maxBottom; side >>= 1 {
-		// One level more, as wide as the coarsest; attention stays at the coarsest only.
-		attention[len(attention)-1] = false
-		channels = append(channels, p.channels[len(p.channels)-1])
-		attention = append(attention, true)
+	attends = 1 // full size would be slow
+	for side>>attends > p.attend && attends < len(channels)-1 {
+		attends++
 	}
-	return channels, attention
+	return channels, attends
 }
 
 // UNet returns the preset's architecture for pictures of that size and channel count and that many class labels
@@ -122,7 +124,7 @@ func (p Preset) UNet(w, h, pixelChannels, labels int) (unet.Config, error) {
 	if pixelChannels != 1 && pixelChannels != 3 && pixelChannels != 4 {
 		return unet.Config{}, fmt.Errorf("%w: %d channels cannot be used: choose 1 (gray), 3 (colour) or 4 (colour with transparency)", ErrOption, pixelChannels)
 	}
-	channels, attention := p.levels(w, h)
+	channels, attends := p.levels(w, h)
 	if err := checkDivides(p.Name, w, h, len(channels)); err != nil {
 		return unet.Config{}, err
 	}
@@ -136,10 +138,10 @@ func (p Preset) UNet(w, h, pixelChannels, labels int) (unet.Config, error) {
 	}
 	for i := range channels {
 		down, up := unet.Down, unet.Up
-		if attention[i] {
+		if i == attends {
 			down = unet.AttnDown
 		}
-		if attention[len(attention)-1-i] {
+		if i == len(channels)-1-attends {
 			up = unet.AttnUp
 		}
 		c.DownBlockTypes = append(c.DownBlockTypes, down)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"unnoise/pipeline/memory"
 	"unnoise/pipeline/model"
 	"unnoise/runtime/program"
 )
@@ -72,7 +73,7 @@ func intervalsLeft(step, steps, every int64) int64 {
 
 func (l *loop) estimate() Estimate {
 	return Estimate{
-		StepSeconds: l.clock.stepSeconds(), ETA: l.eta(), Memory: max(l.trainer.Memory(), resident()-l.before),
+		StepSeconds: l.clock.stepSeconds(), ETA: l.eta(), Memory: max(l.trainer.Memory(), memory.Resident()-l.before),
 		Disk: DiskUse(l.j.Spec, l.j.Config),
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"unnoise/pipeline/data"
 	"unnoise/pipeline/diffusion"
 	"unnoise/pipeline/eval"
+	"unnoise/pipeline/memory"
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/rng"
 	"unnoise/runtime/durable"
@@ -146,7 +147,7 @@ func prepare(ctx context.Context, j Job) (*loop, error) {
 	if j.Cache.Dim() != j.Spec.Dim() {
 		return nil, fmt.Errorf("the decoded pictures have %d values and the network takes %d: decode them again", j.Cache.Dim(), j.Spec.Dim())
 	}
-	l := &loop{j: j, saved: -1, before: resident(), ema: NewPowerEMA(j.Config.EMAWidth), c: counters{Version: 1, LRScale: 1}}
+	l := &loop{j: j, saved: -1, before: memory.Resident(), ema: NewPowerEMA(j.Config.EMAWidth), c: counters{Version: 1, LRScale: 1}}
 	var err error
 	if l.proc, err = j.Spec.Process(); err != nil {
 		return nil, err

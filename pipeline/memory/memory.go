@@ -1,4 +1,5 @@
-package train
+// Package memory tells how much memory the process uses, that of libraries included.
+package memory
 
 import (
 	"bytes"
@@ -6,9 +7,9 @@ import (
 	"strconv"
 )
 
-// resident is the memory the process has in use, in bytes, the library's included; 0 where the system does not tell
-// (it is read from /proc, proc(5)).
-func resident() int64 {
+// Resident is the memory the process has in use, in bytes; 0 where the system does not tell (it is read from /proc,
+// proc(5)).
+func Resident() int64 {
 	b, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
 		return 0
