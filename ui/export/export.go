@@ -1,0 +1,287 @@
+// Package export asks what an export is to look like and where it goes, and writes it as a task.
+package export
+
+import (
+	"context"
+	"image"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/dialog"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/layout"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"unnoise/app/studio"
+	"unnoise/ui/kit"
+	"unnoise/ui/page"
+	"unnoise/ui/widgets/form"
+	"unnoise/ui/widgets/runview"
+)
+
+// writer writes an export to a path.
+type writer func(ctx context.Context, out string, report studio.ProgressFunc) error
+
+// exporter is the dialog of every export: a choice of kinds, the options of the chosen kind, and the place.
+type exporter struct {
+	s     *page.Services
+	name  string
+	kinds []kind
+	at    int
+	path  *page.Entry
+	mine  bool // the user chose the place; it is kept when the kind changes
+	body  *fyne.Container
+	about *widget.Label
+	d     *dialog.ConfirmDialog
+}
+
+// kind is one way to export.
+type kind struct {
+	suggest string // for ExportService.Suggest
+	label   string
+	about   string
+	options fyne.CanvasObject // may be nil
+	write   func() writer     // reads the options on the UI thread
+}
+
+func (e *exporter) open(title string) {
+	labels := make([]string, len(e.kinds))
+	for i, k := range e.kinds {
+		labels[i] = k.label
+	}
+	e.path = e.s.NewEntry()
+	e.path.OnChanged = func(string) { e.mine = true }
+	folder := kit.Button("", theme.FolderOpenIcon(), widget.MediumImportance, func() {
+		e.s.PickFolder(func(dir string) {
+			e.path.SetText(filepath.Join(dir, filepath.Base(e.path.Text)))
+		})
+	})
+	e.about = kit.Muted("")
+	e.body = container.NewVBox()
+	var head fyne.CanvasObject = layout.NewSpacer()
+	if len(e.kinds) > 1 {
+		r := widget.NewRadioGroup(labels, func(l string) {
+			for i := range labels {
+				if labels[i] == l {
+					e.choose(i)
+				}
+			}
+		})
+		r.Required = true
+		r.Horizontal = true
+		r.Selected = labels[0]
+		head = container.NewHScroll(r)
+	}
+	e.choose(0)
+	content := container.NewVBox(head, e.about, e.body, kit.Row(lang.L("Save as"), "", container.NewBorder(nil, nil, nil, folder, e.path)))
+	e.d = dialog.NewCustomConfirm(title, lang.L("Export"), lang.L("Cancel"), content, func(ok bool) {
+		if ok {
+			e.start()
+		}
+	}, e.s.Window)
+	size := e.s.Window.Canvas().Size()
+	e.d.Resize(fyne.NewSize(min(620, size.Width-40), 0))
+	e.d.Show()
+}
+
+func (e *exporter) choose(i int) {
+	e.at = i
+	k := e.kinds[i]
+	e.about.SetText(k.about)
+	e.body.Objects = nil
+	if k.options != nil {
+		e.body.Objects = []fyne.CanvasObject{k.options}
+	}
+	e.body.Refresh()
+	path := e.s.Studio.Export.Suggest(k.suggest, e.name)
+	if e.mine {
+		path = filepath.Join(filepath.Dir(e.path.Text), filepath.Base(path))
+	}
+	was := e.mine
+	e.path.SetText(path)
+	e.mine = was
+	if e.d != nil {
+		e.d.Refresh()
+	}
+}
+
+func (e *exporter) start() {
+	write, out := e.kinds[e.at].write(), strings.TrimSpace(e.path.Text)
+	if out == "" {
+		e.s.Toast(lang.L("Say where to save first."))
+		return
+	}
+	e.s.Run(lang.L("Exporting"), func(ctx context.Context, report func(page.Progress)) error {
+		return write(ctx, out, report)
+	}, func(err error) {
+		if err != nil {
+			e.s.Fail(err)
+			return
+		}
+		e.s.ToastWith(lang.L("Exported to {{.Path}}", map[string]any{"Path": out}), lang.L("Show"), func() { e.s.Reveal(out) })
+	})
+}
+
+// whole is an entry for a whole number; the function reads it, and gives the fallback while it is not valid.
+func whole(s *page.Services, value, lo, hi int) (*form.Entry, func() int) {
+	check := form.Whole(int64(lo), int64(hi))
+	e := form.NewEntry(s, strconv.Itoa(value), check, nil)
+	return e, func() int {
+		if v, err := strconv.Atoi(strings.TrimSpace(e.Entry.Text)); err == nil && check(e.Entry.Text) == nil {
+			return v
+		}
+		return value
+	}
+}
+
+// Images exports pictures of galleries: as PNG files, one contact sheet, or a zip.
+func Images(s *page.Services, name string, refs []studio.Ref) {
+	if len(refs) == 0 {
+		s.Toast(lang.L("Select pictures first."))
+		return
+	}
+	meta := func() *widget.Check {
+		c := widget.NewCheck(lang.L("Keep the metadata (how each picture was made) in the files"), nil)
+		c.Checked = true
+		return c
+	}
+	pngMeta, zipMeta, sheetMeta := meta(), meta(), meta()
+	sheetMeta.Text = lang.L("Keep the settings of the first picture in the file")
+	cols, colsOf := whole(s, 0, 0, 1000)
+	spacing, spacingOf := whole(s, 2, 0, 256)
+	scale, scaleOf := whole(s, 1, 1, 32)
+	labels := widget.NewCheck(lang.L("Label each picture with its name"), nil)
+	sheet := container.NewVBox(
+		kit.Row(lang.L("Columns"), lang.L("0 makes the sheet about square."), cols),
+		kit.Row(lang.L("Spacing"), lang.L("Pixels between the pictures and around them."), spacing),
+		kit.Row(lang.L("Enlarge"), lang.L("Whole-number magnification with crisp pixels."), scale), labels, sheetMeta)
+	n := map[string]any{"N": page.Int(len(refs))}
+	x := &exporter{s: s, name: name, kinds: []kind{
+		{"images", lang.L("PNG files"), lang.L("{{.N}} PNG files in a folder.", n), pngMeta, func() writer {
+			keep := pngMeta.Checked
+			return func(ctx context.Context, out string, report studio.ProgressFunc) error {
+				_, err := s.Studio.Export.Images(ctx, refs, out, keep, report)
+				return err
+			}
+		}},
+		{"sheet", lang.L("Contact sheet"), lang.L("One PNG with {{.N}} pictures side by side.", n), sheet, func() writer {
+			opt := studio.SheetOptions{Columns: colsOf(), Spacing: spacingOf(), Scale: scaleOf(), Labels: labels.Checked, Metadata: sheetMeta.Checked}
+			return func(ctx context.Context, out string, report studio.ProgressFunc) error {
+				return s.Studio.Export.Sheet(ctx, refs, out, opt, report)
+			}
+		}},
+		{"zip", lang.L("Zip"), lang.L("One zip file with {{.N}} PNG files.", n), zipMeta, func() writer {
+			keep := zipMeta.Checked
+			return func(ctx context.Context, out string, report studio.ProgressFunc) error {
+				return s.Studio.Export.Zip(ctx, refs, out, keep, report)
+			}
+		}},
+	}}
+	x.open(lang.L("Export pictures"))
+}
+
+// animations makes the three kinds of animation over one set of options.
+func animations(s *page.Services, fps, scale int, write func(ctx context.Context, out string, opt studio.AnimationOptions, report studio.ProgressFunc) error, extra ...fyne.CanvasObject) []kind {
+	fpsEntry, fpsOf := whole(s, fps, 1, 60)
+	holdEntry, holdOf := whole(s, 2, 0, 30)
+	scaleEntry, scaleOf := whole(s, scale, 1, 32)
+	opts := container.NewVBox(append(extra,
+		kit.Row(lang.L("Frames per second"), "", fpsEntry),
+		kit.Row(lang.L("Hold the last frame"), lang.L("Seconds before it begins again."), holdEntry),
+		kit.Row(lang.L("Enlarge"), lang.L("Whole-number magnification with crisp pixels."), scaleEntry))...)
+	mk := func(format, label, about string) kind {
+		return kind{format, label, about, opts, func() writer {
+			opt := studio.AnimationOptions{Format: format, FPS: float64(fpsOf()), Hold: float64(holdOf()), Scale: scaleOf()}
+			return func(ctx context.Context, out string, report studio.ProgressFunc) error {
+				return write(ctx, out, opt, report)
+			}
+		}}
+	}
+	return []kind{
+		mk("gif", "GIF", lang.L("Opens everywhere; at most 256 colours a frame.")),
+		mk("apng", "APNG", lang.L("Exact colours; opens in browsers and most viewers.")),
+		mk("webp", "WebP", lang.L("Exact colours and small; opens in browsers.")),
+	}
+}
+
+// Frames exports pictures in order as an animation: a trajectory, or a walk between two seeds.
+func Frames(s *page.Services, name string, frames []*image.RGBA) {
+	if len(frames) == 0 {
+		s.Toast(lang.L("There is nothing to export yet."))
+		return
+	}
+	scale := max(1, 256/max(frames[0].Rect.Dx(), 1))
+	x := &exporter{s: s, name: name, kinds: animations(s, 8, scale, func(ctx context.Context, out string, opt studio.AnimationOptions, report studio.ProgressFunc) error {
+		return s.Studio.Export.Frames(ctx, frames, out, opt, report)
+	})}
+	x.open(lang.L("Export an animation of {{.N}} frames", map[string]any{"N": len(frames)}))
+}
+
+// TimeLapse exports a run's sample grids as an animation of its learning.
+func TimeLapse(s *page.Services, run studio.Run) {
+	page.Load(s, func(ctx context.Context) ([]studio.Grid, error) { return s.Studio.Runs.Grids(ctx, run.ID) }, func(gs []studio.Grid, err error) {
+		if err != nil {
+			s.Fail(err)
+			return
+		}
+		var names, codes []string
+		for _, g := range gs {
+			known := false
+			for _, c := range codes {
+				known = known || c == g.Weights
+			}
+			if !known {
+				codes, names = append(codes, g.Weights), append(names, runview.WeightsName(g.Weights))
+			}
+		}
+		if len(codes) == 0 {
+			s.Toast(lang.L("This run has no sample grids yet."))
+			return
+		}
+		pick := widget.NewSelect(names, nil)
+		pick.SetSelectedIndex(0)
+		x := &exporter{s: s, name: run.Name, kinds: animations(s, 6, 2, func(ctx context.Context, out string, opt studio.AnimationOptions, report studio.ProgressFunc) error {
+			return s.Studio.Export.TimeLapse(ctx, run.ID, codes[max(pick.SelectedIndex(), 0)], out, opt, report)
+		}, kit.Row(lang.L("Weights"), "", pick))}
+		x.open(lang.L("Export the training as a time-lapse"))
+	})
+}
+
+// Model exports a model's weights as a diffusers folder or an ONNX file; checkpoint −1 is the newest.
+func Model(s *page.Services, model string, checkpoint int64) {
+	page.Load(s, func(ctx context.Context) (studio.Model, error) { return s.Studio.Models.Get(ctx, model) }, func(m studio.Model, err error) {
+		if err != nil {
+			s.Fail(err)
+			return
+		}
+		names := make([]string, len(m.Weights))
+		for i, w := range m.Weights {
+			names[i] = runview.WeightsName(w)
+		}
+		pick := widget.NewSelect(names, nil)
+		if len(names) > 0 {
+			pick.SetSelectedIndex(0)
+		}
+		row := kit.Row(lang.L("Weights"), lang.L("The moving average (EMA) usually draws better than the raw weights."), pick)
+		mk := func(format, label, about string) kind {
+			return kind{format, label, about, row, func() writer {
+				w := ""
+				if i := pick.SelectedIndex(); i >= 0 {
+					w = m.Weights[i]
+				}
+				return func(ctx context.Context, out string, report studio.ProgressFunc) error {
+					return s.Studio.Export.Model(ctx, model, checkpoint, w, format, out, report)
+				}
+			}}
+		}
+		x := &exporter{s: s, name: m.Name, kinds: []kind{
+			mk("diffusers", lang.L("diffusers folder"), lang.L("A folder that DDPMPipeline or DDIMPipeline of the Python library diffusers opens.")),
+			mk("onnx", "ONNX", lang.L("One file that any ONNX runtime opens: inputs sample and timestep, output out_sample.")),
+		}}
+		x.open(lang.L("Export the model {{.Name}}", map[string]any{"Name": m.Name}))
+	})
+}
