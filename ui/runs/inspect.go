@@ -1,0 +1,220 @@
+package runs
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"slices"
+	"strings"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/layout"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"unnoise/app/studio"
+	"unnoise/ui/export"
+	"unnoise/ui/icons"
+	"unnoise/ui/kit"
+	"unnoise/ui/page"
+	"unnoise/ui/train"
+)
+
+// inspector shows one run at the right of the window and lets the user describe it.
+type inspector struct {
+	p    *Page
+	root *fyne.Container
+	none *widget.Label
+	some *fyne.Container
+
+	run                 studio.Run
+	filling             bool
+	due                 time.Time // when what was typed is saved; zero: nothing to save
+	pic                 *kit.Picture
+	name                *page.Entry
+	state               *widget.Label
+	notes               *page.Entry
+	tags                *page.Entry
+	facts               *fyne.Container
+	goOn, sample        *kit.Action
+	clone, model, lapse *widget.Button
+}
+
+func newInspector(p *Page) *inspector {
+	n := &inspector{p: p, pic: kit.NewPicture(200, 200), facts: container.New(layout.NewFormLayout())}
+	n.none = kit.Muted(lang.L("Select a run to see more of it."))
+	n.state = kit.Text("")
+	later := func(string) {
+		if !n.filling {
+			n.due = time.Now().Add(time.Second)
+		}
+	}
+	n.name = p.s.NewEntry()
+	n.name.OnChanged = later
+	n.notes = p.s.NewMultiLineEntry()
+	n.notes.SetPlaceHolder(lang.L("Notes"))
+	n.notes.SetMinRowsVisible(4)
+	n.notes.OnChanged = later
+	n.tags = p.s.NewEntry()
+	n.tags.SetPlaceHolder(lang.L("Tags, separated by commas"))
+	n.tags.OnChanged = later
+	n.goOn = kit.NewAction(lang.L("Continue"), theme.MediaPlayIcon(), func() { p.goOn(n.run.ID) })
+	n.goOn.Button.Importance = widget.HighImportance
+	n.sample = kit.NewAction(lang.L("New gallery"), icons.Gallery, func() {
+		p.s.Navigate(page.Gallery, page.NewGallery{Model: n.run.ID, Checkpoint: -1})
+	})
+	n.clone = kit.Button(lang.L("Use these settings"), theme.ContentCopyIcon(), widget.MediumImportance, func() {
+		p.s.Navigate(page.Train, page.TrainLike{Run: n.run.ID})
+	})
+	n.model = kit.Button(lang.L("Export the model…"), theme.DocumentSaveIcon(), widget.MediumImportance, func() { export.Model(p.s, n.run.ID, -1) })
+	n.lapse = kit.Button(lang.L("Export a time-lapse…"), theme.MediaVideoIcon(), widget.MediumImportance, func() { export.TimeLapse(p.s, n.run) })
+	folder := kit.Button(lang.L("Open the folder"), theme.FolderOpenIcon(), widget.MediumImportance, func() {
+		id := n.run.ID
+		page.Load(p.s, func(ctx context.Context) (string, error) { return p.s.Studio.Runs.Path(ctx, id) }, func(path string, err error) {
+			if err != nil {
+				p.s.Fail(err)
+				return
+			}
+			p.s.Reveal(path)
+		})
+	})
+	bin := kit.Button(lang.L("Delete"), icons.Trash, widget.MediumImportance, p.remove)
+	n.some = container.NewVBox(n.name, n.state, n.pic, n.goOn, n.sample, container.NewVBox(n.clone, n.model, n.lapse, folder, bin), n.tags, n.notes, n.facts)
+	n.some.Hide()
+	n.root = container.NewStack(container.NewVScroll(container.NewVBox(n.none, n.some)))
+	return n
+}
+
+// show shows a run; nil shows none. What is being typed is not disturbed.
+func (n *inspector) show(r *studio.Run) {
+	if r == nil {
+		n.saveNow()
+		n.run = studio.Run{}
+		n.none.Show()
+		n.some.Hide()
+		return
+	}
+	other := r.ID != n.run.ID
+	if other {
+		n.saveNow()
+		n.pic.Set(nil)
+	}
+	cover := n.run.Cover
+	n.run = *r
+	if other || n.due.IsZero() {
+		n.filling = true
+		set := func(e *page.Entry, text string) {
+			if e.Text != text {
+				e.SetText(text)
+			}
+		}
+		set(n.name, r.Name)
+		set(n.notes, r.Notes)
+		set(n.tags, strings.Join(r.Tags, ", "))
+		n.filling = false
+	}
+	n.state.SetText(train.StateText(*r))
+	n.none.Hide()
+	n.some.Show()
+	busy := r.State == studio.RunRunning || r.State == studio.RunPaused
+	switch {
+	case busy:
+		n.goOn.SetReason(lang.L("It is training."))
+	case r.State == studio.RunDone:
+		n.goOn.SetReason(lang.L("All its steps are done."))
+	default:
+		n.goOn.SetReason("")
+	}
+	if r.Step == 0 {
+		n.sample.SetReason(lang.L("No checkpoint yet."))
+	} else {
+		n.sample.SetReason("")
+	}
+	for _, b := range []*widget.Button{n.model, n.lapse} {
+		if r.Step == 0 {
+			b.Disable()
+		} else {
+			b.Enable()
+		}
+	}
+	n.fill()
+	if r.Cover.Kind != studio.NoPicture && (other || cover != r.Cover) {
+		id := r.ID
+		n.p.s.Studio.Thumbs.Request(r.Cover, 400, func(img *image.RGBA, err error) {
+			if err == nil {
+				fyne.Do(func() {
+					if n.run.ID == id {
+						n.pic.Set(img)
+					}
+				})
+			}
+		})
+	}
+	n.root.Refresh()
+}
+
+func (n *inspector) fill() {
+	r := n.run
+	n.facts.Objects = nil
+	add := func(name, value string) {
+		k := widget.NewLabel(name)
+		k.Importance = widget.LowImportance
+		k.SizeName = theme.SizeNameCaptionText
+		v := widget.NewLabel(value)
+		v.Wrapping = fyne.TextWrapBreak
+		v.Selectable = true
+		n.facts.Add(k)
+		n.facts.Add(v)
+	}
+	add(lang.L("Dataset"), r.Dataset)
+	add(lang.L("Network"), fmt.Sprintf("%s, %d × %d × %d", r.Preset, r.Width, r.Height, r.Channels))
+	add(lang.L("Parameters"), page.Int(r.Params))
+	add(lang.L("Trained for"), page.Duration(r.Elapsed))
+	add(lang.L("Begun"), page.When(r.Created))
+	if r.Bytes > 0 {
+		add(lang.L("On disk"), page.Bytes(r.Bytes))
+	}
+	n.facts.Refresh()
+}
+
+// tick saves what was typed when the typing has rested.
+func (n *inspector) tick() {
+	if !n.due.IsZero() && time.Now().After(n.due) {
+		n.saveNow()
+	}
+}
+
+// saveNow saves what was typed.
+func (n *inspector) saveNow() {
+	if n.due.IsZero() || n.run.ID == "" {
+		return
+	}
+	n.due = time.Time{}
+	r, name, notes := n.run, strings.TrimSpace(n.name.Text), n.notes.Text
+	var tags []string
+	for _, t := range strings.FieldsFunc(n.tags.Text, func(c rune) bool { return c == ',' || c == '，' }) {
+		if t = strings.TrimSpace(t); t != "" && !slices.Contains(tags, t) {
+			tags = append(tags, t)
+		}
+	}
+	n.p.s.Do(func(ctx context.Context) error {
+		rs := n.p.s.Studio.Runs
+		if name != "" && name != r.Name {
+			if err := rs.SetName(ctx, r.ID, name); err != nil {
+				return err
+			}
+		}
+		if notes != r.Notes {
+			if err := rs.SetNotes(ctx, r.ID, notes); err != nil {
+				return err
+			}
+		}
+		if !slices.Equal(tags, r.Tags) {
+			return rs.SetTags(ctx, r.ID, tags)
+		}
+		return nil
+	}, nil)
+}

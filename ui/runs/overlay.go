@@ -1,0 +1,204 @@
+package runs
+
+import (
+	"context"
+	"math"
+	"slices"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"unnoise/app/studio"
+	"unnoise/ui/kit"
+	"unnoise/ui/page"
+	"unnoise/ui/widgets/plot"
+)
+
+// overlay draws the curves of the marked runs and the selected one on the same axes.
+type overlay struct {
+	p      *Page
+	root   fyne.CanvasObject
+	plot   *plot.Plot
+	metric int // 0 training loss, 1 held-out loss, 2 gradient norm
+	byTime bool
+	logs   map[string]*runLog
+	order  []string // runs drawn, so that each keeps its colour
+	hint   *widget.Label
+}
+
+// runLog is what was read of one run's log.
+type runLog struct {
+	points  []studio.LogPoint
+	cursor  int64
+	loading bool
+	again   bool
+}
+
+func newOverlay(p *Page) *overlay {
+	o := &overlay{p: p, plot: plot.New(), logs: map[string]*runLog{}}
+	o.plot.XTitle = lang.L("step")
+	o.plot.Empty = lang.L("Tick runs to compare their curves.")
+	o.plot.SetLog(true)
+	metric := widget.NewSelect([]string{lang.L("training loss"), lang.L("held-out loss"), lang.L("gradient norm")}, nil)
+	metric.SetSelectedIndex(0)
+	metric.OnChanged = func(string) {
+		o.metric = metric.SelectedIndex()
+		o.draw()
+	}
+	axis := widget.NewSelect([]string{lang.L("by step"), lang.L("by time")}, nil)
+	axis.SetSelectedIndex(0)
+	axis.OnChanged = func(string) {
+		o.byTime = axis.SelectedIndex() == 1
+		o.plot.Reset()
+		o.draw()
+	}
+	log := widget.NewCheck(lang.L("Log axis"), o.plot.SetLog)
+	log.Checked = true
+	smooth := widget.NewSlider(0, 0.99)
+	smooth.Step = 0.01
+	smooth.Value = 0.9
+	smooth.OnChanged = o.plot.SetSmoothing
+	o.hint = kit.Caption("")
+	bar := container.NewBorder(nil, nil, container.NewHBox(metric, axis, log, widget.NewLabel(lang.L("Smoothing")), container.NewGridWrap(fyne.NewSize(110, 32), smooth),
+		kit.Button(lang.L("Fit"), theme.ZoomFitIcon(), widget.LowImportance, o.plot.Reset)), nil, o.hint)
+	o.root = kit.Card(container.NewBorder(bar, nil, nil, nil, o.plot))
+	return o
+}
+
+// maxRuns is how many curves can be told apart at once.
+const maxRuns = 8
+
+// update draws the runs that are to be drawn, reading the logs that are missing.
+func (o *overlay) update() {
+	want := make([]string, 0, maxRuns)
+	for _, id := range o.order { // those already there keep their colour
+		if o.p.marked[id] || id == o.p.current {
+			want = append(want, id)
+		}
+	}
+	add := func(id string) {
+		if id != "" && !slices.Contains(want, id) {
+			want = append(want, id)
+		}
+	}
+	for _, r := range o.p.runs {
+		if o.p.marked[r.ID] {
+			add(r.ID)
+		}
+	}
+	add(o.p.current)
+	text := ""
+	if len(want) > maxRuns {
+		text = lang.L("Only {{.N}} curves are drawn at once.", map[string]any{"N": maxRuns})
+		want = want[:maxRuns]
+	}
+	o.hint.SetText(text)
+	o.order = want
+	for id := range o.logs {
+		if !slices.Contains(want, id) {
+			delete(o.logs, id)
+		}
+	}
+	for _, id := range want {
+		if o.logs[id] == nil {
+			o.logs[id] = &runLog{}
+			o.read(id)
+		}
+	}
+	o.draw()
+}
+
+// grew reads on after a run's log has grown.
+func (o *overlay) grew(run string) {
+	if o.logs[run] != nil {
+		o.read(run)
+	}
+}
+
+func (o *overlay) read(id string) {
+	l := o.logs[id]
+	if l.loading {
+		l.again = true
+		return
+	}
+	l.loading = true
+	cursor := l.cursor
+	type result struct {
+		points []studio.LogPoint
+		next   int64
+		reset  bool
+	}
+	page.Load(o.p.s, func(ctx context.Context) (result, error) {
+		pts, next, reset, err := o.p.s.Studio.Runs.Log(ctx, id, cursor)
+		return result{pts, next, reset}, err
+	}, func(r result, err error) {
+		if o.logs[id] != l {
+			return
+		}
+		l.loading = false
+		if err != nil {
+			o.p.s.Fail(err)
+			return
+		}
+		if r.reset {
+			l.points = nil
+		}
+		l.points, l.cursor = append(l.points, r.points...), r.next
+		if len(r.points) > 0 || r.reset {
+			o.draw()
+		}
+		if l.again {
+			l.again = false
+			o.read(id)
+		}
+	})
+}
+
+func (o *overlay) value(p studio.LogPoint) float64 {
+	switch o.metric {
+	case 1:
+		return p.HeldOut
+	case 2:
+		return p.GradNorm
+	}
+	return p.Loss
+}
+
+// draw gives the plot every curve, each starting at its own zero on the time axis.
+func (o *overlay) draw() {
+	o.plot.XFormat, o.plot.XTitle = plot.Number, lang.L("step")
+	if o.byTime {
+		o.plot.XFormat, o.plot.XTitle = plot.Duration, ""
+	}
+	var series []plot.Series
+	for i, id := range o.order {
+		r, ok := o.p.run(id)
+		if !ok {
+			continue
+		}
+		s := plot.Series{Name: r.Name, Exact: o.metric == 1, Color: i + 1}
+		if r.Number > 0 {
+			s.Name = page.Int(r.Number) + " " + r.Name
+		}
+		if n := []rune(s.Name); len(n) > 32 {
+			s.Name = string(n[:31]) + "…"
+		}
+		pts := o.logs[id].points
+		for _, p := range pts {
+			y := o.value(p)
+			if o.metric == 1 && math.IsNaN(y) {
+				continue
+			}
+			x := float64(p.Step)
+			if o.byTime {
+				x = p.Time.Sub(pts[0].Time).Seconds()
+			}
+			s.X, s.Y = append(s.X, x), append(s.Y, y)
+		}
+		series = append(series, s)
+	}
+	o.plot.Set(series...)
+}

@@ -1,0 +1,598 @@
+// Package runs is the page of all trainings: to find, compare, describe, continue and delete them.
+package runs
+
+import (
+	"context"
+	"image"
+	"slices"
+	"time"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"unnoise/app/events"
+	"unnoise/app/studio"
+	"unnoise/ui/icons"
+	"unnoise/ui/kit"
+	"unnoise/ui/page"
+	uitheme "unnoise/ui/theme"
+	"unnoise/ui/train"
+)
+
+// Page is the Runs page.
+type Page struct {
+	s     *page.Services
+	shown bool
+	dirty bool
+
+	filter  studio.RunFilter
+	runs    []studio.Run
+	current string          // selected run
+	marked  map[string]bool // runs overlaid in the plot
+	loads   int
+	due     time.Time
+	open    string
+
+	body     *fyne.Container
+	table    fyne.CanvasObject
+	empty    fyne.CanvasObject
+	list     *widget.List
+	rows     map[fyne.CanvasObject]*row
+	heads    []*widget.Button
+	search   *page.Entry
+	tag      *widget.Select
+	starred  *widget.Check
+	count    *widget.Label
+	crashes  *fyne.Container
+	overlay  *overlay
+	inspect  *inspector
+	updating bool
+}
+
+// New returns the page.
+func New(s *page.Services) page.Page {
+	return &Page{s: s, marked: map[string]bool{}, rows: map[fyne.CanvasObject]*row{}}
+}
+
+// ID implements page.Page.
+func (p *Page) ID() page.ID { return page.Runs }
+
+// Title implements page.Page.
+func (p *Page) Title() string { return lang.L("Runs") }
+
+// Icon implements page.Page.
+func (p *Page) Icon() fyne.Resource { return icons.Runs }
+
+// column is one column of the table.
+type column struct {
+	name  string
+	order studio.RunOrder // "" cannot be sorted by
+	width float32         // 0 takes what is left, by share
+	share float32
+}
+
+func columns() []column {
+	return []column{
+		{"", "", 34, 0},
+		{"", "", 34, 0},
+		{"", "", 40, 0},
+		{lang.L("No."), studio.ByNumber, 52, 0},
+		{lang.L("Name"), studio.ByName, 0, 3},
+		{lang.L("State"), studio.ByState, 0, 2.2},
+		{lang.L("Step"), studio.ByStep, 118, 0},
+		{lang.L("Loss"), studio.ByLoss, 72, 0},
+		{lang.L("Held-out"), studio.ByHeldOut, 80, 0},
+		{lang.L("Changed"), studio.ByUpdated, 106, 0},
+		{lang.L("Tags"), "", 0, 1.4},
+	}
+}
+
+// tableLayout places the cells of a row, and those of the heading, in columns.
+type tableLayout struct{ cols []column }
+
+func (l tableLayout) MinSize(objs []fyne.CanvasObject) fyne.Size {
+	h, w := float32(0), float32(0)
+	for i, o := range objs {
+		h = max(h, o.MinSize().Height)
+		w += max(l.cols[i].width, 50)
+	}
+	return fyne.NewSize(w, h)
+}
+
+func (l tableLayout) Layout(objs []fyne.CanvasObject, s fyne.Size) {
+	fixed, shares := float32(0), float32(0)
+	for _, c := range l.cols {
+		fixed += c.width
+		shares += c.share
+	}
+	x := float32(0)
+	for i, o := range objs {
+		w := l.cols[i].width
+		if w == 0 {
+			w = max(s.Width-fixed, 150) * l.cols[i].share / shares
+		}
+		h := o.MinSize().Height
+		o.Resize(fyne.NewSize(w, h))
+		o.Move(fyne.NewPos(x, (s.Height-h)/2))
+		x += w
+	}
+}
+
+// row is the widgets of one recycled line of the table.
+type row struct {
+	id      string
+	mark    *widget.Check
+	star    *widget.Button
+	cover   *kit.Picture
+	labels  []*widget.Label
+	filling bool
+}
+
+// Content implements page.Page.
+func (p *Page) Content() fyne.CanvasObject {
+	cols := columns()
+	p.search = p.s.NewEntry()
+	p.search.SetPlaceHolder(lang.L("Search names, notes, tags and datasets"))
+	p.search.ActionItem = widget.NewIcon(theme.SearchIcon())
+	p.search.OnChanged = func(t string) {
+		p.filter.Search = t
+		p.due = time.Now().Add(200 * time.Millisecond)
+	}
+	p.starred = widget.NewCheck(lang.L("Starred"), func(on bool) {
+		p.filter.Starred = on
+		p.load()
+	})
+	p.tag = widget.NewSelect([]string{lang.L("Any tag")}, nil)
+	p.tag.SetSelectedIndex(0)
+	p.tag.OnChanged = func(t string) {
+		if p.updating {
+			return
+		}
+		p.filter.Tag = ""
+		if p.tag.SelectedIndex() > 0 {
+			p.filter.Tag = t
+		}
+		p.load()
+	}
+	p.count = widget.NewLabel("")
+	p.count.Importance = widget.LowImportance
+	tools := container.NewBorder(nil, nil, nil, container.NewHBox(p.tag, p.starred, p.count), p.search)
+
+	var heads []fyne.CanvasObject
+	for _, c := range cols {
+		if c.order == "" {
+			l := widget.NewLabelWithStyle(c.name, fyne.TextAlignLeading, fyne.TextStyle{Bold: true})
+			l.Importance = widget.LowImportance
+			heads = append(heads, l)
+			continue
+		}
+		b := kit.Button(c.name, nil, widget.LowImportance, func() { p.sortBy(c.order) })
+		b.Alignment = widget.ButtonAlignLeading
+		b.IconPlacement = widget.ButtonIconTrailingText
+		p.heads = append(p.heads, b)
+		heads = append(heads, b)
+	}
+	header := container.New(tableLayout{cols}, heads...)
+	p.list = widget.NewList(func() int { return len(p.runs) }, func() fyne.CanvasObject { return p.newRow(cols) }, p.fillRow)
+	p.list.OnSelected = func(i widget.ListItemID) {
+		if i < len(p.runs) && !p.updating {
+			p.choose(p.runs[i].ID)
+		}
+	}
+	p.overlay = newOverlay(p)
+	p.inspect = newInspector(p)
+	split := container.NewVSplit(kit.Card(container.NewBorder(header, nil, nil, nil, p.list)), p.overlay.root)
+	split.Offset = 0.55
+	p.table = container.NewBorder(tools, nil, nil, nil, split)
+	p.empty = kit.Empty(icons.Runs, lang.L("No runs yet"), lang.L("Each training is kept here with its curves, samples and checkpoints."),
+		kit.Button(lang.L("Set up a training"), icons.Train, widget.HighImportance, func() { p.s.Navigate(page.Train, nil) }))
+	p.body = container.NewStack()
+	p.crashes = container.NewVBox()
+	p.markOrder()
+	return kit.Page(kit.Title(p.Title()), nil, container.NewBorder(p.crashes, kit.Gap(1, 8), nil, nil, p.body))
+}
+
+func (p *Page) newRow(cols []column) fyne.CanvasObject {
+	r := &row{mark: widget.NewCheck("", nil), cover: kit.NewPicture(32, 32)}
+	r.star = kit.Button("", icons.StarOutline, widget.LowImportance, nil)
+	objs := []fyne.CanvasObject{r.mark, r.star, r.cover}
+	for range cols[3:] {
+		l := kit.Ellipsis("", false)
+		r.labels = append(r.labels, l)
+		objs = append(objs, l)
+	}
+	o := container.New(tableLayout{cols}, objs...)
+	r.mark.OnChanged = func(on bool) {
+		if !r.filling {
+			p.mark(r.id, on)
+		}
+	}
+	r.star.OnTapped = func() { p.star(r.id) }
+	p.rows[o] = r
+	return o
+}
+
+func (p *Page) fillRow(i widget.ListItemID, o fyne.CanvasObject) {
+	r := p.rows[o]
+	if r == nil || i >= len(p.runs) {
+		return
+	}
+	run := p.runs[i]
+	r.filling = true
+	r.mark.SetChecked(p.marked[run.ID])
+	r.filling = false
+	icon := fyne.Resource(icons.StarOutline)
+	if run.Starred {
+		icon = theme.NewColoredResource(icons.Star, theme.ColorNameWarning)
+	}
+	r.star.SetIcon(icon)
+	number := "–"
+	if run.Number > 0 {
+		number = page.Int(run.Number)
+	}
+	tags := ""
+	for k, t := range run.Tags {
+		if k > 0 {
+			tags += ", "
+		}
+		tags += t
+	}
+	step := page.Int(run.Step)
+	if run.Steps > 0 {
+		step += " / " + page.Int(run.Steps)
+	}
+	for k, text := range []string{number, run.Name, train.StateText(run), step, page.Number(run.Loss), page.Number(run.HeldOut), page.When(run.Updated), tags} {
+		l := r.labels[k]
+		if k == 2 {
+			imp := widget.MediumImportance
+			switch run.State {
+			case studio.RunRunning, studio.RunPaused:
+				imp = widget.HighImportance
+			case studio.RunFailed:
+				imp = widget.DangerImportance
+			case studio.RunInterrupted:
+				imp = widget.WarningImportance
+			case studio.RunDone:
+				imp = widget.SuccessImportance
+			case studio.RunNew, studio.RunStopped:
+			}
+			l.Importance = imp
+		}
+		l.SetText(text)
+	}
+	if r.id == run.ID && r.cover.Image() != nil {
+		return
+	}
+	r.id = run.ID
+	r.cover.Set(nil)
+	if run.Cover.Kind == studio.NoPicture {
+		return
+	}
+	id := run.ID
+	p.s.Studio.Thumbs.Request(run.Cover, 64, func(img *image.RGBA, err error) {
+		if err == nil {
+			fyne.Do(func() {
+				if r.id == id {
+					r.cover.Set(img)
+				}
+			})
+		}
+	})
+}
+
+// Shown implements page.Page.
+func (p *Page) Shown() {
+	p.shown = true
+	if p.dirty || len(p.body.Objects) == 0 {
+		p.dirty = false
+		p.load()
+	}
+	p.loadCrashes()
+}
+
+// Hidden implements page.Page.
+func (p *Page) Hidden() {
+	p.shown = false
+	p.inspect.saveNow()
+}
+
+// Open implements page.Opener.
+func (p *Page) Open(target any) {
+	if t, ok := target.(page.ShowRun); ok {
+		p.open = t.Run
+		p.search.SetText("")
+		p.load()
+	}
+}
+
+// Inspector implements page.Inspected.
+func (p *Page) Inspector() fyne.CanvasObject { return p.inspect.root }
+
+// Fit implements page.Fitter.
+func (p *Page) Fit() { p.overlay.plot.Reset() }
+
+// Event implements page.EventHandler.
+func (p *Page) Event(e any) {
+	switch e := e.(type) {
+	case events.RunsChanged, events.LibraryRebuilt, events.JobChanged, events.CheckpointSaved:
+		if !p.shown {
+			p.dirty = true
+			return
+		}
+		p.due = time.Now().Add(100 * time.Millisecond) // several may come at once
+	case events.LogGrew:
+		if p.shown {
+			p.overlay.grew(e.Run)
+		}
+	}
+}
+
+// Tick implements page.Ticker.
+func (p *Page) Tick() {
+	if !p.due.IsZero() && time.Now().After(p.due) {
+		p.due = time.Time{}
+		p.load()
+		p.loadCrashes()
+	}
+	p.inspect.tick()
+}
+
+// TypedKey implements page.KeyHandler.
+func (p *Page) TypedKey(ev *fyne.KeyEvent) bool {
+	at := slices.IndexFunc(p.runs, func(r studio.Run) bool { return r.ID == p.current })
+	switch ev.Name {
+	case fyne.KeyDown:
+		at++
+	case fyne.KeyUp:
+		at--
+	case fyne.KeySpace:
+		if p.current != "" {
+			p.mark(p.current, !p.marked[p.current])
+			p.list.Refresh()
+		}
+		return true
+	case fyne.KeyDelete:
+		p.remove()
+		return true
+	default:
+		return false
+	}
+	if at >= 0 && at < len(p.runs) {
+		p.list.Select(at)
+		p.list.ScrollTo(at)
+	}
+	return true
+}
+
+// TypedRune implements page.RuneHandler.
+func (p *Page) TypedRune(r rune) bool {
+	if r == '.' && p.current != "" {
+		p.star(p.current)
+		return true
+	}
+	return false
+}
+
+// Keys implements page.KeyHelp.
+func (p *Page) Keys() []page.Key {
+	return []page.Key{{Keys: lang.L("Space"), What: lang.L("Put the run into the plot, or take it out")}}
+}
+
+func (p *Page) sortBy(o studio.RunOrder) {
+	if p.filter.Order == "" {
+		p.filter.Order = studio.ByNumber
+	}
+	if p.filter.Order == o {
+		p.filter.Reverse = !p.filter.Reverse
+	} else {
+		p.filter.Order, p.filter.Reverse = o, false
+	}
+	p.markOrder()
+	p.load()
+}
+
+// markOrder shows by which column the table is sorted.
+func (p *Page) markOrder() {
+	k := 0
+	for _, c := range columns() {
+		if c.order == "" {
+			continue
+		}
+		icon := fyne.Resource(nil)
+		if c.order == p.filter.Order || (p.filter.Order == "" && c.order == studio.ByNumber) {
+			icon = theme.MenuDropDownIcon()
+			if p.filter.Reverse {
+				icon = theme.MenuDropUpIcon()
+			}
+		}
+		p.heads[k].SetIcon(icon)
+		k++
+	}
+}
+
+type listing struct {
+	runs  []studio.Run
+	tags  []string
+	total int
+}
+
+// load reads the runs that match.
+func (p *Page) load() {
+	f := p.filter
+	p.loads++
+	n := p.loads
+	page.Load(p.s, func(ctx context.Context) (listing, error) {
+		var l listing
+		var err error
+		if l.runs, err = p.s.Studio.Runs.List(ctx, f); err != nil {
+			return l, err
+		}
+		if l.tags, err = p.s.Studio.Runs.Tags(ctx); err != nil {
+			return l, err
+		}
+		l.total, err = p.s.Studio.Runs.Count(ctx, studio.RunFilter{})
+		return l, err
+	}, func(l listing, err error) {
+		if n != p.loads {
+			return
+		}
+		if err != nil {
+			p.s.Fail(err)
+			return
+		}
+		p.use(l)
+	})
+}
+
+func (p *Page) use(l listing) {
+	p.runs = l.runs
+	want := p.table
+	if l.total == 0 {
+		want = p.empty
+	}
+	if len(p.body.Objects) == 0 || p.body.Objects[0] != want {
+		p.body.Objects = []fyne.CanvasObject{want}
+		p.body.Refresh()
+	}
+	p.updating = true
+	p.tag.Options = append([]string{lang.L("Any tag")}, l.tags...)
+	p.tag.SetSelectedIndex(max(slices.Index(l.tags, p.filter.Tag), -1) + 1)
+	p.updating = false
+	if len(l.runs) == l.total {
+		p.count.SetText(page.Int(l.total))
+	} else {
+		p.count.SetText(lang.L("{{.N}} of {{.Total}}", map[string]any{"N": page.Int(len(l.runs)), "Total": page.Int(l.total)}))
+	}
+	if p.open != "" {
+		p.current, p.open = p.open, ""
+	}
+	at := slices.IndexFunc(p.runs, func(r studio.Run) bool { return r.ID == p.current })
+	if at < 0 && len(p.runs) > 0 {
+		at = 0
+	}
+	p.list.Refresh()
+	if at < 0 {
+		p.updating = true
+		p.list.UnselectAll()
+		p.updating = false
+		p.choose("")
+		return
+	}
+	p.updating = true
+	p.list.Select(at)
+	p.updating = false
+	p.choose(p.runs[at].ID)
+}
+
+// choose shows a run in the inspector and in the plot.
+func (p *Page) choose(id string) {
+	p.current = id
+	var r *studio.Run
+	for i := range p.runs {
+		if p.runs[i].ID == id {
+			r = &p.runs[i]
+		}
+	}
+	p.inspect.show(r)
+	p.overlay.update()
+}
+
+func (p *Page) run(id string) (studio.Run, bool) {
+	for _, r := range p.runs {
+		if r.ID == id {
+			return r, true
+		}
+	}
+	return studio.Run{}, false
+}
+
+// mark puts a run into the plot or takes it out.
+func (p *Page) mark(id string, on bool) {
+	if on {
+		p.marked[id] = true
+	} else {
+		delete(p.marked, id)
+	}
+	p.overlay.update()
+}
+
+func (p *Page) star(id string) {
+	r, ok := p.run(id)
+	if !ok {
+		return
+	}
+	p.s.Do(func(ctx context.Context) error { return p.s.Studio.Runs.Star(ctx, !r.Starred, id) }, func(err error) {
+		if err != nil {
+			p.s.Fail(err)
+			return
+		}
+		p.load()
+	})
+}
+
+// remove moves the selected run to the trash.
+func (p *Page) remove() {
+	r, ok := p.run(p.current)
+	if !ok {
+		return
+	}
+	p.s.Do(func(ctx context.Context) error { return p.s.Studio.Runs.Delete(ctx, r.ID) }, func(err error) {
+		if err != nil {
+			p.s.Fail(err)
+			return
+		}
+		delete(p.marked, r.ID)
+		p.s.Undoable(lang.L("Deleted the run {{.Name}}", map[string]any{"Name": r.Name}))
+		p.load()
+	})
+}
+
+// goOn continues a run.
+func (p *Page) goOn(id string) {
+	p.s.Do(func(ctx context.Context) error { return p.s.Studio.Training.ContinueRun(ctx, id, 0) }, func(err error) {
+		if err != nil {
+			p.s.Fail(err)
+			return
+		}
+		p.s.Navigate(page.Train, page.WatchRun{})
+	})
+}
+
+// loadCrashes lists the runs whose process vanished.
+func (p *Page) loadCrashes() {
+	page.Load(p.s, p.s.Studio.Runs.Interrupted, func(list []studio.Interrupted, err error) {
+		if err != nil {
+			p.s.Fail(err)
+			return
+		}
+		p.crashes.Objects = nil
+		for _, c := range list {
+			text := page.Text(c.Text)
+			if c.Lost > 0 {
+				text += " " + lang.L("{{.N}} steps after its last checkpoint are done again.", map[string]any{"N": page.Int(c.Lost)})
+			}
+			l := kit.Text(text)
+			buttons := container.NewHBox(
+				kit.Button(lang.L("Continue"), theme.MediaPlayIcon(), widget.HighImportance, func() { p.goOn(c.Run) }),
+				kit.Button(lang.L("Leave it stopped"), nil, widget.MediumImportance, func() {
+					p.s.Do(func(ctx context.Context) error { return p.s.Studio.Runs.Dismiss(ctx, c.Run) }, func(err error) {
+						if err != nil {
+							p.s.Fail(err)
+							return
+						}
+						p.load()
+						p.loadCrashes()
+					})
+				}))
+			icon := container.NewCenter(widget.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon())))
+			p.crashes.Add(kit.NewSurface(uitheme.ColorNameActive, "", 8, kit.Pad(4, 4, 12, 8, container.NewBorder(nil, nil, icon, container.NewCenter(buttons), l))))
+		}
+		if len(list) > 0 {
+			p.crashes.Add(kit.Gap(1, 4))
+		}
+		p.crashes.Refresh()
+	})
+}
