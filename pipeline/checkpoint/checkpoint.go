@@ -467,8 +467,7 @@ func find(dir string, step int64) (string, error) {
 	return "", fmt.Errorf("%w of this step in %s", ErrNone, dir)
 }
 
-// readManifest reads and checks a checkpoint's manifest: that it lists exactly the files that make a checkpoint, and
-// that they are there in full length.
+// readManifest reads a checkpoint's manifest and checks that the files it lists are there in full length.
 func readManifest(path string, step int64) (*manifest, error) {
 	b, err := readSmall(filepath.Join(path, manifestName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -477,6 +476,27 @@ func readManifest(path string, step int64) (*manifest, error) {
 	if err != nil {
 		return nil, err
 	}
+	m, err := parseManifest(b, step)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range m.Files {
+		st, err := os.Lstat(filepath.Join(path, f.Name))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %s is missing", ErrDamaged, f.Name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !st.Mode().IsRegular() || st.Size() != f.Size {
+			return nil, fmt.Errorf("%w: %s has %d bytes instead of %d", ErrDamaged, f.Name, st.Size(), f.Size)
+		}
+	}
+	return m, nil
+}
+
+// parseManifest checks that a manifest lists exactly the files that make a checkpoint.
+func parseManifest(b []byte, step int64) (*manifest, error) {
 	var version struct{ Format int }
 	if err := json.Unmarshal(b, &version); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, manifestName, err)
@@ -506,18 +526,6 @@ func readManifest(path string, step int64) (*manifest, error) {
 	slices.Sort(have)
 	if !slices.Equal(want, have) {
 		return nil, fmt.Errorf("%w: %s lists %.300q", ErrDamaged, manifestName, have)
-	}
-	for _, f := range m.Files {
-		st, err := os.Lstat(filepath.Join(path, f.Name))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w: %s is missing", ErrDamaged, f.Name)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if !st.Mode().IsRegular() || st.Size() != f.Size {
-			return nil, fmt.Errorf("%w: %s has %d bytes instead of %d", ErrDamaged, f.Name, st.Size(), f.Size)
-		}
 	}
 	return &m, nil
 }
