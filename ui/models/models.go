@@ -18,6 +18,7 @@ import (
 
 	"unnoise/app/events"
 	"unnoise/app/studio"
+	"unnoise/ui/export"
 	"unnoise/ui/icons"
 	"unnoise/ui/kit"
 	"unnoise/ui/page"
@@ -79,7 +80,9 @@ func (p *Page) Content() fyne.CanvasObject {
 	p.sample = button(lang.L("Sample it…"), icons.Gallery, widget.HighImportance, func(m studio.Model) {
 		p.s.Navigate(page.Gallery, page.NewGallery{Model: m.ID, Checkpoint: -1})
 	})
-	p.export = button(lang.L("Export…"), theme.UploadIcon(), widget.MediumImportance, p.exportModel)
+	p.export = button(lang.L("Export…"), theme.UploadIcon(), widget.MediumImportance, func(m studio.Model) {
+		export.Model(p.s, m.ID, -1)
+	})
 	show := button(lang.L("Show in file manager"), theme.FolderOpenIcon(), widget.MediumImportance, func(m studio.Model) {
 		page.Load(p.s, func(ctx context.Context) (string, error) { return p.s.Studio.Models.Path(ctx, m.ID) }, func(path string, err error) {
 			if err != nil {
@@ -396,47 +399,4 @@ func (p *Page) removeModel(m studio.Model) {
 		}
 		p.s.Undoable(lang.L("“{{.Name}}” is in the trash.", map[string]any{"Name": m.Name}))
 	})
-}
-
-// exportModel asks for the format and the place.
-func (p *Page) exportModel(m studio.Model) {
-	formats := []string{"diffusers", "onnx"}
-	out := p.s.NewEntry()
-	format := widget.NewRadioGroup([]string{lang.L("diffusers folder"), lang.L("ONNX file")}, nil)
-	format.Required = true
-	at := 0
-	suggest := func() {
-		kind := formats[at]
-		page.Load(p.s, func(context.Context) (string, error) { return p.s.Studio.Export.Suggest(kind, m.Name), nil }, func(path string, _ error) { out.SetText(path) })
-	}
-	format.OnChanged = func(s string) {
-		at = 0
-		if s == format.Options[1] {
-			at = 1
-		}
-		suggest()
-	}
-	format.SetSelected(format.Options[0])
-	weights := widget.NewSelect(m.Weights, nil)
-	if len(m.Weights) > 0 {
-		weights.SetSelectedIndex(0)
-	}
-	form := container.NewVBox(format, kit.Row(lang.L("Weights"), lang.L("The averaged (EMA) weights usually make the better pictures."), weights), kit.Row(lang.L("Where to"), "", out))
-	d := dialog.NewCustomConfirm(lang.L("Export {{.Name}}", map[string]any{"Name": m.Name}), lang.L("Export"), lang.L("Cancel"), form, func(ok bool) {
-		if !ok {
-			return
-		}
-		path, kind, w := out.Text, formats[at], weights.Selected
-		p.s.Run(lang.L("Exporting {{.Name}}", map[string]any{"Name": m.Name}), func(ctx context.Context, report func(page.Progress)) error {
-			return p.s.Studio.Export.Model(ctx, m.ID, -1, w, kind, path, report)
-		}, func(err error) {
-			if err != nil {
-				p.s.Fail(err)
-				return
-			}
-			p.s.ToastWith(lang.L("Exported to {{.Path}}.", map[string]any{"Path": path}), lang.L("Show in file manager"), func() { p.s.Reveal(path) })
-		})
-	}, p.s.Window)
-	d.Resize(fyne.NewSize(min(620, p.s.Window.Canvas().Size().Width-40), 0))
-	p.s.ShowDialog(d)
 }

@@ -25,6 +25,8 @@ type Services struct {
 	InspectorChanged func()
 	// Restyle tells the shell that language, theme or scale have changed. The shell sets it.
 	Restyle func()
+	// Post hands a function to the UI thread; it is fyne.Do, save in tests.
+	Post func(func())
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -46,6 +48,7 @@ func New(ctx context.Context, a fyne.App, w fyne.Window, st *studio.Studio) *Ser
 		Navigate:         func(ID, any) {},
 		InspectorChanged: func() {},
 		Restyle:          func() {},
+		Post:             fyne.Do,
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.toasts = newToaster(s)
@@ -80,7 +83,7 @@ func Load[T any](s *Services, work func(ctx context.Context) (T, error), then fu
 		if s.ctx.Err() != nil {
 			return
 		}
-		fyne.Do(func() { then(v, err) })
+		s.Post(func() { then(v, err) })
 	}()
 }
 

@@ -5,8 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"fyne.io/fyne/v2"
-
 	"unnoise/app/studio"
 )
 
@@ -84,7 +82,7 @@ func (s *Services) Run(title string, work func(ctx context.Context, report func(
 		if s.ctx.Err() != nil {
 			return
 		}
-		fyne.Do(func() {
+		s.Post(func() {
 			if done == nil {
 				s.Fail(err)
 				return

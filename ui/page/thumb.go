@@ -3,8 +3,6 @@ package page
 import (
 	"image"
 
-	"fyne.io/fyne/v2"
-
 	"unnoise/app/studio"
 )
 
@@ -25,7 +23,7 @@ func (s *Services) Thumb(ref studio.Ref, units float32, show func(*image.RGBA)) 
 		if s.ctx.Err() != nil {
 			return
 		}
-		fyne.Do(func() {
+		s.Post(func() {
 			if gone {
 				return
 			}
