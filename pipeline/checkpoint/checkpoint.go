@@ -411,18 +411,7 @@ func LoadWeights(dir string, step int64, ema string) (unet.Config, []float32, er
 	return cfg, flat, nil
 }
 
-// Verify reads every file of a checkpoint and checks it against the manifest.
-func Verify(ctx context.Context, dir string, step int64) error {
-	path, err := find(dir, step)
-	if err == nil {
-		err = verify(ctx, path, step)
-	}
-	if err != nil {
-		return fmt.Errorf("verify checkpoint %d: %w", step, advise(err, dir, step))
-	}
-	return nil
-}
-
+// verify reads every file of a checkpoint and checks it against the manifest.
 func verify(ctx context.Context, path string, step int64) error {
 	m, err := readManifest(path, step)
 	if err != nil {
@@ -625,7 +614,7 @@ func (m *manifest) readTensors(path, name string, n int, params []unet.Param, pa
 }
 
 // List returns the whole checkpoints of dir, oldest step first, and what looks like one and is not. It reads the
-// manifests and looks at the files' lengths; hashes are checked by Load and Verify. A folder that does not exist has
+// manifests and looks at the files' lengths; hashes are checked by Load. A folder that does not exist has
 // none.
 func List(dir string) ([]Info, []Ignored, error) {
 	entries, err := os.ReadDir(dir)
@@ -715,18 +704,6 @@ func Prune(ctx context.Context, dir string, keepLast int, keepEvery int64) ([]in
 		removed = append(removed, i.Step)
 	}
 	return removed, nil
-}
-
-// Delete removes one checkpoint.
-func Delete(dir string, step int64) error {
-	path, err := find(dir, step)
-	if err == nil {
-		err = durable.RemoveAll(path)
-	}
-	if err != nil {
-		return fmt.Errorf("remove checkpoint %d: %w", step, err)
-	}
-	return nil
 }
 
 // sweep removes what dead processes left, and finishes or undoes a replacement that was cut short.
