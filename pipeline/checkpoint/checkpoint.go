@@ -693,7 +693,11 @@ func Prune(ctx context.Context, dir string, keepLast int, keepEvery int64) ([]in
 		return nil, nil
 	}
 	newest := infos[len(infos)-1]
-	if err := verify(ctx, newest.Path, newest.Step); err != nil {
+	err = verify(ctx, newest.Path, newest.Step)
+	if ctx.Err() != nil {
+		return nil, ctx.Err() // this says nothing about the checkpoint
+	}
+	if err != nil {
 		return nil, fmt.Errorf("old checkpoints are kept, since the newest one, of step %d, cannot be relied on: %w", newest.Step, err)
 	}
 	var removed []int64
