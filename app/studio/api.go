@@ -728,7 +728,8 @@ type InterpolateRequest struct {
 
 // Neighbour is a training image near to a sample.
 type Neighbour struct {
-	Ref      Ref
+	Ref      Ref         // Kind NoPicture if the dataset is not in the workspace any more
+	Image    *image.RGBA // as the network saw it
 	Name     string
 	Class    string
 	Distance float64 // root of the mean squared difference of the pixels, 0 … 1

@@ -65,16 +65,30 @@ func readDataset(dir string) (datasetFile, error) {
 	return d, nil
 }
 
-func readReport(dir string) (*data.Report, error) {
-	rep := new(data.Report)
-	if err := workspace.ReadJSON(filepath.Join(dir, reportName), maxReportFile, rep); err != nil {
-		return nil, err
+// place is the path of the dataset's source. That of the demo lies in the dataset's own folder dir and moves with it.
+func (d datasetFile) place(dir string) string {
+	if filepath.IsAbs(d.Source) {
+		return d.Source
 	}
-	return rep, nil
+	return filepath.Join(dir, d.Source)
+}
+
+// readScan reads what is known of the dataset in dir, with the source's path as it is now.
+func readScan(dir string) (info datasetFile, rep *data.Report, err error) {
+	if info, err = readDataset(dir); err != nil {
+		return info, nil, err
+	}
+	rep = new(data.Report)
+	if err := workspace.ReadJSON(filepath.Join(dir, reportName), maxReportFile, rep); err != nil {
+		return info, nil, err
+	}
+	info.Source = info.place(dir)
+	rep.Path = info.Source
+	return info, rep, nil
 }
 
 // datasetStamp changes when the dataset's files do.
-func datasetStamp(dir string) (string, error) {
+func datasetStamp(dir string, _ bool) (string, error) {
 	var b strings.Builder
 	for _, name := range []string{datasetName, reportName} {
 		st, err := os.Stat(filepath.Join(dir, name))
@@ -177,7 +191,7 @@ func (c *core) scan(ctx context.Context, id string) (*scan, error) {
 	if err != nil {
 		return nil, err
 	}
-	stamp, err := datasetStamp(dir)
+	stamp, err := datasetStamp(dir, false)
 	if err != nil {
 		return nil, noDataset(id, err)
 	}
@@ -192,11 +206,7 @@ func (c *core) scan(ctx context.Context, id string) (*scan, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	info, err := readDataset(dir)
-	if err != nil {
-		return nil, err
-	}
-	rep, err := readReport(dir)
+	info, rep, err := readScan(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -274,11 +284,7 @@ func (s *scan) duplicates() [][]int {
 // indexDataset brings a dataset's row up to date.
 func (c *core) indexDataset(ctx context.Context, e *env, id, stamp string) error {
 	dir := filepath.Join(e.ws.Datasets(), id)
-	info, err := readDataset(dir)
-	if err != nil {
-		return err
-	}
-	rep, err := readReport(dir)
+	info, rep, err := readScan(dir)
 	if err != nil {
 		return err
 	}
@@ -395,7 +401,7 @@ func (s datasetService) add(ctx context.Context, source, name string, demo bool,
 // outside refuses a source within the workspace, which would come to contain itself.
 func outside(ws, source string) error {
 	rel, err := filepath.Rel(ws, source)
-	if err == nil && filepath.IsLocal(rel) && !strings.HasPrefix(filepath.ToSlash(rel), "demo/") && rel != "demo" && !strings.HasPrefix(filepath.ToSlash(rel), "galleries/") {
+	if err == nil && filepath.IsLocal(rel) && !strings.HasPrefix(filepath.ToSlash(rel), "galleries/") {
 		return fmt.Errorf("%s lies in the workspace %s: choose a folder of your own pictures", source, ws)
 	}
 	return nil
@@ -427,7 +433,7 @@ func (s datasetService) Rescan(ctx context.Context, id string, progress Progress
 	if err != nil {
 		return Dataset{}, noDataset(id, err)
 	}
-	rep, err := scanSource(ctx, info.Source, progress)
+	rep, err := scanSource(ctx, info.place(dir), progress)
 	if err != nil {
 		return Dataset{}, err
 	}
@@ -473,7 +479,7 @@ func (c *core) update(ctx context.Context, id string, change func(*datasetFile) 
 // datasetChanged brings the index up to date and tells of it.
 func (c *core) datasetChanged(ctx context.Context, e *env, id string) error {
 	defer c.bus.Publish(events.DatasetsChanged{Dataset: id})
-	stamp, err := datasetStamp(filepath.Join(e.ws.Datasets(), id))
+	stamp, err := datasetStamp(filepath.Join(e.ws.Datasets(), id), false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return e.lib.DeleteDatasets(ctx, id)
 	}
@@ -698,9 +704,9 @@ func (s datasetService) trashDataset(ctx context.Context, id string, undo bool) 
 	}
 	after := func(ctx context.Context, e *env) error { return s.datasetChanged(ctx, e, id) }
 	if undo {
-		err = s.discard(e, "dataset", name, nil, events.T("Deletion of the dataset “{{.Name}}”", "Name", name), after, dir)
+		err = s.discard(e, "dataset", name, events.T("Deletion of the dataset “{{.Name}}”", "Name", name), after, dir)
 	} else {
-		_, err = e.bin.Put("dataset", name, nil, dir)
+		_, err = e.bin.Put("dataset", name, dir)
 	}
 	if err != nil {
 		return err

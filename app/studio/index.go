@@ -86,7 +86,7 @@ func (c *core) rebuild(ctx context.Context, progress ProgressFunc) error {
 type kind struct {
 	dir     string
 	indexed func(context.Context) (map[string]string, error) // stamp by ID
-	stamp   func(dir string) (string, error)
+	stamp   func(dir string, active bool) (string, error)
 	read    func(ctx context.Context, e *env, id, stamp string) error
 	remove  func(ctx context.Context, ids ...string) error
 	active  func(ctx context.Context) ([]string, error) // those that may change without notice
@@ -144,7 +144,7 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 			return fmt.Errorf("the index cannot be read: %w", err)
 		}
 		active := make(map[string]bool)
-		if !all && k.active != nil {
+		if k.active != nil {
 			list, err := k.active(ctx)
 			if err != nil {
 				return fmt.Errorf("the index cannot be read: %w", err)
@@ -162,7 +162,7 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			stamp, err := k.stamp(filepath.Join(k.dir, id))
+			stamp, err := k.stamp(filepath.Join(k.dir, id), active[id])
 			if err != nil || (known && stamp == was) {
 				continue // no such thing in this folder, or just going; or nothing new
 			}

@@ -46,6 +46,7 @@ type core struct {
 	scans  scanCache
 	sup    *supervisor
 	index  indexer
+	smooth smooths
 	sample sync.Mutex // one gallery is made at a time
 
 	datasetMu sync.Mutex // one change of a dataset.json at a time

@@ -2,14 +2,12 @@ package studio
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"unnoise/app/events"
-	"unnoise/app/trash"
 )
 
 // undoDepth is how many changes can be taken back.
@@ -39,8 +37,8 @@ func (c *core) did(what Text, back func(context.Context) error) {
 
 // discard moves paths to the trash, as one change that can be undone. after is called when
 // they are gone and again when they are back.
-func (c *core) discard(e *env, kind, name string, state json.RawMessage, what Text, after func(context.Context, *env) error, paths ...string) error {
-	entry, err := e.bin.Put(kind, name, state, paths...)
+func (c *core) discard(e *env, kind, name string, what Text, after func(context.Context, *env) error, paths ...string) error {
+	entry, err := e.bin.Put(kind, name, paths...)
 	if err != nil {
 		return err
 	}
@@ -114,26 +112,9 @@ func (s trashService) Restore(ctx context.Context, ids ...string) error {
 	defer done()
 	var errs []error
 	for _, id := range ids {
-		entry, err := e.bin.Get(id)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if err := e.bin.Restore(id); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		errs = append(errs, s.restored(ctx, e, entry))
+		errs = append(errs, e.bin.Restore(id))
 	}
-	return errors.Join(errs...)
-}
-
-// restored does what is due after an entry's files are back, whoever deleted them.
-func (c *core) restored(ctx context.Context, e *env, entry trash.Entry) error {
-	if entry.Kind == "images" {
-		return c.imagesRestored(ctx, e, entry)
-	}
-	return c.sync(ctx, e)
+	return errors.Join(append(errs, s.sync(ctx, e))...)
 }
 
 func (s trashService) Purge(ctx context.Context, olderThan time.Duration, progress ProgressFunc) (int64, error) {

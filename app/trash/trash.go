@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,13 +29,12 @@ const (
 
 // Entry is one deletion.
 type Entry struct {
-	ID      string          `json:"-"`
-	Version int             `json:"version"`
-	Kind    string          `json:"kind"`
-	Name    string          `json:"name"` // for people
-	Deleted time.Time       `json:"deleted"`
-	Paths   []string        `json:"paths"`           // within the workspace, with slashes; files/<n> is the n-th
-	State   json.RawMessage `json:"state,omitempty"` // what else the deleter must put back, such as stars
+	ID      string    `json:"-"`
+	Version int       `json:"version"`
+	Kind    string    `json:"kind"`
+	Name    string    `json:"name"` // for people
+	Deleted time.Time `json:"deleted"`
+	Paths   []string  `json:"paths"` // within the workspace, with slashes; files/<n> is the n-th
 }
 
 // Bin is the trash of one workspace.
@@ -49,7 +47,7 @@ type Bin struct {
 func New(root, dir string) *Bin { return &Bin{root: root, dir: dir} }
 
 // Put moves paths, given within the workspace, to the trash as one deletion.
-func (b *Bin) Put(kind, name string, state json.RawMessage, paths ...string) (e Entry, err error) {
+func (b *Bin) Put(kind, name string, paths ...string) (e Entry, err error) {
 	if len(paths) == 0 {
 		return Entry{}, errors.New("there is nothing to delete")
 	}
@@ -60,7 +58,7 @@ func (b *Bin) Put(kind, name string, state json.RawMessage, paths ...string) (e 
 	now := time.Now()
 	e = Entry{
 		ID: now.UTC().Format("20060102-150405.000-") + hex.EncodeToString(r[:]), Version: version,
-		Kind: kind, Name: name, Deleted: now.Truncate(time.Millisecond), State: state,
+		Kind: kind, Name: name, Deleted: now.Truncate(time.Millisecond),
 	}
 	for _, p := range paths {
 		rel, err := filepath.Rel(b.root, p)

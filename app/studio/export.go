@@ -1,0 +1,367 @@
+package studio
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/adrg/xdg"
+
+	"unnoise/app/events"
+	"unnoise/app/exports"
+	"unnoise/app/workspace"
+	"unnoise/pipeline/export"
+	"unnoise/pipeline/picture"
+	"unnoise/pipeline/train"
+	"unnoise/runtime/durable"
+)
+
+type exportService struct{ *core }
+
+// under makes ready to write at out: the work is counted, ends with the studio, the folder is made and what is
+// there already is refused.
+func (s exportService) under(ctx context.Context, out string) (context.Context, func(), error) {
+	_, done, err := s.begin()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := vacant(out); err != nil {
+		done()
+		return nil, nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o777); err != nil {
+		done()
+		return nil, nil, fmt.Errorf("the folder %s cannot be made: choose one you may write to: %w", filepath.Dir(out), err)
+	}
+	ctx, end := s.joined(ctx)
+	return ctx, func() { end(); done() }, nil
+}
+
+func vacant(out string) error {
+	_, err := os.Lstat(out)
+	if err == nil {
+		return fmt.Errorf("%s exists already: choose another name: %w", out, fs.ErrExist)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fmt.Errorf("%s cannot be written: %w", out, err)
+}
+
+// wrote says in the person's words why a file could not be made, and remembers the folder for next time.
+func (s exportService) wrote(out string, err error) error {
+	switch {
+	case err == nil:
+		set := s.settings.Get()
+		if dir := filepath.Dir(out); set.ExportDir != dir {
+			set.ExportDir = dir
+			_, _ = s.settings.Set(set) //nolint:errcheck // only a convenience
+		}
+		return nil
+	case errors.Is(err, context.Canceled):
+		return err
+	case durable.IsFull(err):
+		return fmt.Errorf("the disk is too full for %s: make room or choose another disk: %w", out, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%s cannot be written: choose a folder you may write to: %w", out, err)
+	}
+	return fmt.Errorf("%s could not be made: %w", out, err)
+}
+
+// encoded is a picture as the bytes of a PNG, with its metadata or without any.
+func (s exportService) encoded(ctx context.Context, ref Ref, metadata bool) ([]byte, error) {
+	var b bytes.Buffer
+	switch ref.Kind {
+	case GalleryImage, SampleGrid, RunCover:
+		path, err := s.file(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		if metadata {
+			return raw, nil
+		}
+		if err := picture.StripPNG(&b, bytes.NewReader(raw)); err != nil {
+			return nil, err
+		}
+	default:
+		img, err := loader{s.core}.Load(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		if err := picture.EncodePNG(&b, img, nil); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), nil
+}
+
+// fileName is what a picture is called when it is written elsewhere.
+func (s exportService) fileName(ref Ref) string {
+	name := ref.Name
+	switch ref.Kind {
+	case SampleGrid, RunCover:
+		name = ref.Owner + "-" + ref.Name
+	case DatasetItem:
+		name = fmt.Sprintf("%s-%06d", ref.Owner, ref.Index)
+	}
+	return strings.TrimSuffix(filepath.Base(name), ".png") + ".png"
+}
+
+var errNoneChosen = events.T("Select at least one image.")
+
+func (s exportService) Images(ctx context.Context, refs []Ref, dir string, metadata bool, progress ProgressFunc) ([]string, error) {
+	if len(refs) == 0 {
+		return nil, errNoneChosen
+	}
+	_, done, err := s.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	ctx, end := s.joined(ctx)
+	defer end()
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, s.wrote(dir, err)
+	}
+	m := newMeter(progress, events.T("Writing the images"))
+	var out []string
+	for i, ref := range refs {
+		if err := ctx.Err(); err != nil {
+			return out, err
+		}
+		b, err := s.encoded(ctx, ref, metadata)
+		if err != nil {
+			return out, err
+		}
+		path := free(filepath.Join(dir, s.fileName(ref)))
+		if err := s.wrote(path, durable.WriteFile(path, func(w io.Writer) error { _, err := w.Write(b); return err })); err != nil {
+			return out, err
+		}
+		out = append(out, path)
+		m.at(int64(i+1), int64(len(refs)), filepath.Base(path))
+	}
+	return out, nil
+}
+
+// free is path, with a number before its extension if it is taken.
+func free(path string) string {
+	ext := filepath.Ext(path)
+	base := strings.TrimSuffix(path, ext)
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(path); err != nil {
+			return path
+		}
+		path = fmt.Sprintf("%s-%d%s", base, i, ext)
+	}
+}
+
+// frames reads pictures one by one. progress counts those read out of passes times as many, as some formats read twice.
+func (s exportService) frames(ctx context.Context, refs []Ref, m *meter) picture.Frames {
+	return picture.Frames{N: len(refs), At: func(i int) (image.Image, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		m.at(int64(i+1), int64(len(refs)), "")
+		return loader{s.core}.Load(ctx, refs[i])
+	}}
+}
+
+func (s exportService) Sheet(ctx context.Context, refs []Ref, out string, opt SheetOptions, progress ProgressFunc) error {
+	if len(refs) == 0 {
+		return errNoneChosen
+	}
+	ctx, done, err := s.under(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer done()
+	g := picture.GridOptions{Columns: opt.Columns, Spacing: opt.Spacing, Scale: max(1, opt.Scale)}
+	if opt.Labels {
+		for _, r := range refs {
+			g.Labels = append(g.Labels, s.label(ctx, r))
+		}
+	}
+	var meta *picture.Meta
+	if opt.Metadata {
+		if _, m, err := (galleryService{core: s.core}).meta(ctx, refs[0]); err == nil {
+			m.Count = len(refs)
+			meta = &m
+		}
+	}
+	sheet, err := picture.Grid(ctx, s.frames(ctx, refs, newMeter(progress, events.T("Drawing the sheet"))), g)
+	if err != nil {
+		return s.wrote(out, err)
+	}
+	return s.wrote(out, picture.WritePNG(out, sheet, meta))
+}
+
+// label is the line under a picture of a sheet.
+func (s exportService) label(ctx context.Context, ref Ref) string {
+	if _, m, err := (galleryService{core: s.core}).meta(ctx, ref); err == nil {
+		return fmt.Sprintf("%d #%d", m.Seed, m.Index)
+	}
+	return strings.TrimSuffix(s.fileName(ref), ".png")
+}
+
+func (s exportService) Zip(ctx context.Context, refs []Ref, out string, metadata bool, progress ProgressFunc) error {
+	if len(refs) == 0 {
+		return errNoneChosen
+	}
+	ctx, done, err := s.under(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer done()
+	m := newMeter(progress, events.T("Writing the archive"))
+	taken := make(map[string]int)
+	err = picture.WriteZip(ctx, out, len(refs), func(i int) (picture.Entry, error) {
+		img, err := loader{s.core}.Load(ctx, refs[i])
+		if err != nil {
+			return picture.Entry{}, err
+		}
+		e := picture.Entry{Name: s.fileName(refs[i]), Image: img}
+		if taken[e.Name]++; taken[e.Name] > 1 {
+			e.Name = fmt.Sprintf("%s-%d.png", strings.TrimSuffix(e.Name, ".png"), taken[e.Name])
+		}
+		if metadata {
+			if _, meta, err := (galleryService{core: s.core}).meta(ctx, refs[i]); err == nil {
+				e.Meta = &meta
+			}
+		}
+		m.at(int64(i+1), int64(len(refs)), e.Name)
+		return e, nil
+	})
+	return s.wrote(out, err)
+}
+
+// write writes an animation in one of the formats.
+func write(ctx context.Context, out string, fr picture.Frames, opt AnimationOptions, meta *picture.Meta) error {
+	if !(opt.FPS >= 0.1 && opt.FPS <= 100) || !(opt.Hold >= 0 && opt.Hold <= 30) || opt.Scale < 0 || opt.Scale > 64 {
+		return events.T("Choose 0.1 to 100 frames per second, up to 30 seconds for the last one, and a scale up to 64.")
+	}
+	a := picture.Animation{
+		Delay: time.Duration(float64(time.Second) / opt.FPS), Hold: time.Duration(opt.Hold * float64(time.Second)), Scale: max(1, opt.Scale),
+	}
+	switch opt.Format {
+	case "gif":
+		return picture.WriteGIF(ctx, out, fr, a)
+	case "apng":
+		return picture.WriteAPNG(ctx, out, fr, a, meta)
+	case "webp":
+		return picture.WriteWebP(ctx, out, fr, a)
+	}
+	return events.T("There is no animation format “{{.Format}}”: choose gif, apng or webp.", "Format", opt.Format)
+}
+
+func (s exportService) Frames(ctx context.Context, frames []*image.RGBA, out string, opt AnimationOptions, progress ProgressFunc) error {
+	if len(frames) == 0 {
+		return errNoneChosen
+	}
+	ctx, done, err := s.under(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer done()
+	m := newMeter(progress, events.T("Writing the animation"))
+	fr := picture.Frames{N: len(frames), At: func(i int) (image.Image, error) {
+		m.at(int64(i+1), int64(len(frames)), "")
+		return frames[i], ctx.Err()
+	}}
+	return s.wrote(out, write(ctx, out, fr, opt, nil))
+}
+
+func (s exportService) TimeLapse(ctx context.Context, id, weights, out string, opt AnimationOptions, progress ProgressFunc) error {
+	e, err := s.use()
+	if err != nil {
+		return err
+	}
+	run, err := e.openRun(id)
+	if err != nil {
+		return err
+	}
+	if weights == "" {
+		weights = train.EMAName
+	}
+	grids, err := exports.Grids(run, weights)
+	if err != nil {
+		return err
+	}
+	if len(grids) == 0 {
+		return events.T("This run has no sample grids yet; the first one comes after {{.Steps}} steps.", "Steps", run.Info().Train.SampleEvery)
+	}
+	ctx, done, err := s.under(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer done()
+	refs := make([]Ref, len(grids))
+	for i, g := range grids {
+		refs[i] = Ref{Kind: SampleGrid, Owner: id, Index: int(g.Step), Name: filepath.Base(g.Path)}
+	}
+	return s.wrote(out, write(ctx, out, s.frames(ctx, refs, newMeter(progress, events.T("Writing the animation"))), opt, nil))
+}
+
+func (s exportService) Model(ctx context.Context, id string, checkpoint int64, weights, format, out string, progress ProgressFunc) error {
+	if !slices.Contains([]string{"diffusers", "onnx"}, format) {
+		return events.T("There is no model format “{{.Format}}”: choose diffusers or onnx.", "Format", format)
+	}
+	ctx, done, err := s.under(ctx, out)
+	if err != nil {
+		return err
+	}
+	defer done()
+	m := newMeter(progress, events.T("Writing the model"))
+	m.at(0, 2, "")
+	loaded, err := s.load(ctx, id, checkpoint, weights)
+	if err != nil {
+		return sentence(err)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.at(1, 2, "")
+	if format == "onnx" {
+		err = export.ONNX(out, loaded.Spec, loaded.Weights)
+	} else {
+		err = export.Diffusers(out, loaded.Spec, loaded.Weights)
+	}
+	if err == nil {
+		m.at(2, 2, "")
+	}
+	return s.wrote(out, err)
+}
+
+func (s exportService) Suggest(kind, name string) string {
+	dir := s.settings.Get().ExportDir
+	if st, err := os.Stat(dir); dir == "" || err != nil || !st.IsDir() {
+		dir = xdg.UserDirs.Pictures
+		if st, err := os.Stat(dir); dir == "" || err != nil || !st.IsDir() {
+			dir = xdg.Home
+		}
+	}
+	base := workspace.FolderName(name)
+	switch kind {
+	case "sheet":
+		base += "-sheet.png"
+	case "apng":
+		base += ".png"
+	case "zip", "gif", "webp", "onnx":
+		base += "." + kind
+	case "diffusers":
+		base += "-diffusers"
+	}
+	return free(filepath.Join(dir, base))
+}

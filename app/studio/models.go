@@ -1,0 +1,462 @@
+package studio
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"unnoise/app/events"
+	"unnoise/app/galleries"
+	"unnoise/app/library"
+	"unnoise/app/runs"
+	"unnoise/app/workspace"
+	"unnoise/pipeline/imports"
+	"unnoise/pipeline/model"
+	"unnoise/pipeline/train"
+	"unnoise/runtime/durable"
+	"unnoise/runtime/safetensors"
+)
+
+const (
+	importedPrefix = "model:"
+	modelVersion   = 1
+	modelName      = "model.json"
+	weightsName    = "weights.safetensors"
+)
+
+// modelFile is model.json: an imported model's description.
+type modelFile struct {
+	Version  int        `json:"version"`
+	Name     string     `json:"name"`
+	Source   string     `json:"source"` // the folder it was imported from
+	Imported time.Time  `json:"imported"`
+	Spec     model.Spec `json:"spec"`
+}
+
+func readModel(dir string) (modelFile, error) {
+	var m modelFile
+	path := filepath.Join(dir, modelName)
+	if err := workspace.ReadJSON(path, maxDatasetFile, &m); err != nil {
+		return m, err
+	}
+	if m.Version > modelVersion {
+		return m, fmt.Errorf("%s has version %d, and this program reads up to %d: use a newer Unnoise", path, m.Version, modelVersion)
+	}
+	if err := m.Spec.Validate(); err != nil {
+		return m, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// modelDir is the folder of an imported model.
+func (e *env) modelDir(id string) (string, error) {
+	dir, err := workspace.Child(e.ws.Models(), strings.TrimPrefix(id, importedPrefix))
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(filepath.Join(dir, modelName)); err != nil {
+		return "", fmt.Errorf("there is no model %q: %w", id, fs.ErrNotExist)
+	}
+	return dir, nil
+}
+
+// spec describes a model without loading its weights.
+func (c *core) spec(_ context.Context, id string) (model.Spec, error) {
+	e, err := c.use()
+	if err != nil {
+		return model.Spec{}, err
+	}
+	if strings.HasPrefix(id, importedPrefix) {
+		dir, err := e.modelDir(id)
+		if err != nil {
+			return model.Spec{}, err
+		}
+		m, err := readModel(dir)
+		return m.Spec, err
+	}
+	run, err := e.openRun(id)
+	if err != nil {
+		return model.Spec{}, err
+	}
+	return run.Info().Model, nil
+}
+
+// load reads a model with its weights. Its name, which goes into the pictures' metadata, is its ID: names of runs can
+// change and need not differ.
+func (c *core) load(ctx context.Context, id string, step int64, weights string) (galleries.Model, error) {
+	e, err := c.use()
+	if err != nil {
+		return galleries.Model{}, err
+	}
+	if !strings.HasPrefix(id, importedPrefix) {
+		run, err := e.openRun(id)
+		if err != nil {
+			return galleries.Model{}, err
+		}
+		m, err := galleries.FromRun(run, step, weights)
+		m.Name = id
+		return m, err
+	}
+	dir, err := e.modelDir(id)
+	if err != nil {
+		return galleries.Model{}, err
+	}
+	info, err := readModel(dir)
+	if err != nil {
+		return galleries.Model{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return galleries.Model{}, err
+	}
+	flat, err := readFlat(filepath.Join(dir, weightsName), info.Spec)
+	if err != nil {
+		return galleries.Model{}, err
+	}
+	return galleries.Model{Name: id, Spec: info.Spec, Weights: flat, WeightsName: train.RawName}, nil
+}
+
+// readFlat reads weights that Import wrote.
+func readFlat(path string, spec model.Spec) ([]float32, error) {
+	tensors, _, err := safetensors.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	params, err := spec.UNet.Params()
+	if err != nil {
+		return nil, err
+	}
+	byName := make(map[string][]float32, len(tensors))
+	for _, t := range tensors {
+		byName[t.Name] = t.Data
+	}
+	flat := make([]float32, spec.UNet.NumParams())
+	for _, p := range params {
+		if len(byName[p.Name]) != p.Len() {
+			return nil, fmt.Errorf("%s is damaged: %s has %d values, not %d; import the model again", path, p.Name, len(byName[p.Name]), p.Len())
+		}
+		copy(flat[p.Offset:], byName[p.Name])
+	}
+	return flat, nil
+}
+
+// compute is what networks run on, as the settings say.
+func (c *core) compute() model.Compute {
+	s := c.settings.Get()
+	return model.Compute{Threads: s.Threads, Device: s.Device}
+}
+
+// findModel is the ID of the model that an image names: an ID, or the name of a run made from the command line.
+func (c *core) findModel(ctx context.Context, name string) (string, error) {
+	e, err := c.use()
+	if err != nil {
+		return "", err
+	}
+	if strings.HasPrefix(name, importedPrefix) {
+		if _, err := e.modelDir(name); err == nil {
+			return name, nil
+		}
+	} else if name != "" {
+		if _, err := e.run(name); err == nil {
+			return name, nil
+		}
+		rows, err := e.lib.Runs(ctx, library.RunQuery{Search: name})
+		if err != nil {
+			return "", err
+		}
+		for _, r := range rows {
+			if r.Name == name {
+				return r.ID, nil
+			}
+		}
+	}
+	return "", events.T("The model “{{.Name}}” that made this image is not in the workspace.", "Name", name)
+}
+
+type modelService struct{ *core }
+
+func (s modelService) List(ctx context.Context) ([]Model, error) {
+	e, err := s.use()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := e.lib.Runs(ctx, library.RunQuery{HasCheckpoint: true, Order: "updated"})
+	if err != nil {
+		return nil, err
+	}
+	var out []Model
+	for _, r := range rows {
+		m := Model{
+			ID: r.ID, Name: r.Name, Source: r.Dataset, Preset: r.Preset, Params: r.Params, Width: r.Width, Height: r.Height, Channels: r.Channels,
+			Newest: r.Checkpoint, Weights: []string{train.EMAName, train.RawName}, Created: r.Created, Bytes: r.Bytes,
+		}
+		if r.Grid >= 0 {
+			m.Cover = Ref{Kind: SampleGrid, Owner: r.ID, Index: int(r.Grid), Name: r.GridName}
+		}
+		out = append(out, m)
+	}
+	ids, err := workspace.Subfolders(e.ws.Models())
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		m, err := s.imported(ctx, e, importedPrefix+id)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			s.log.Warn("a model was left out", "model", id, "error", err)
+			continue
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+func (s modelService) imported(ctx context.Context, e *env, id string) (Model, error) {
+	dir, err := e.modelDir(id)
+	if err != nil {
+		return Model{}, err
+	}
+	f, err := readModel(dir)
+	if err != nil {
+		return Model{}, err
+	}
+	size, err := workspace.FolderSize(ctx, dir)
+	if err != nil {
+		return Model{}, err
+	}
+	m := Model{ID: id, Name: f.Name, Imported: true, Source: f.Source, Weights: []string{train.RawName}, Created: f.Imported, Bytes: size}
+	m.describe(f.Spec)
+	m.Provenance = append([]Fact{
+		{events.T("Imported from"), f.Source},
+		{events.T("Imported on"), f.Imported.Local().Format("2006-01-02 15:04")},
+	}, m.Provenance...)
+	return m, nil
+}
+
+// describe fills in what the model's description says.
+func (m *Model) describe(s model.Spec) {
+	m.Objective, m.Schedule, m.Preset, m.Classes = string(s.Objective), s.ScheduleName(), s.Preset, s.Classes
+	m.Params = int64(s.UNet.NumParams())
+	m.Width, m.Height = s.UNet.Size()
+	m.Channels = s.UNet.InChannels
+	m.Provenance = append(m.Provenance,
+		Fact{events.T("Objective"), m.Objective}, Fact{events.T("Noise schedule"), m.Schedule},
+		Fact{events.T("Levels of the network"), fmt.Sprint(s.UNet.BlockOutChannels)},
+	)
+}
+
+func (s modelService) Get(ctx context.Context, id string) (Model, error) {
+	e, err := s.use()
+	if err != nil {
+		return Model{}, err
+	}
+	if strings.HasPrefix(id, importedPrefix) {
+		return s.imported(ctx, e, id)
+	}
+	run, err := e.openRun(id)
+	if err != nil {
+		return Model{}, err
+	}
+	row, err := readRun(run.Dir, id)
+	if err != nil {
+		return Model{}, err
+	}
+	info := run.Info()
+	m := Model{
+		ID: id, Name: row.Name, Source: row.Dataset, Newest: row.Checkpoint, Weights: []string{train.EMAName, train.RawName},
+		Created: row.Created, Bytes: row.Bytes, Cover: s.summary(row).Cover,
+	}
+	m.describe(info.Model)
+	m.Provenance = append(provenance(info), m.Provenance...)
+	return m, nil
+}
+
+func provenance(i runs.Info) []Fact {
+	facts := []Fact{
+		{events.T("Trained on"), i.Data.Path},
+		{events.T("Images"), strconv.Itoa(i.Data.Images)},
+		{events.T("Seed"), strconv.FormatUint(i.Train.Seed, 10)},
+		{events.T("Begun"), i.Created.Local().Format("2006-01-02 15:04")},
+		{events.T("Unnoise"), i.Program},
+	}
+	if i.FromRun != "" {
+		facts = append(facts, Fact{events.T("Settings from"), i.FromRun})
+	}
+	return facts
+}
+
+// checkpoints is the one that an imported model has.
+func (s modelService) checkpoints(ctx context.Context, id string) ([]Checkpoint, error) {
+	m, err := s.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return []Checkpoint{{Step: 0, Time: m.Created, Bytes: m.Bytes, Weights: m.Weights}}, nil
+}
+
+func (s modelService) Import(ctx context.Context, path, name string, progress ProgressFunc) (Model, error) {
+	e, done, err := s.begin()
+	if err != nil {
+		return Model{}, err
+	}
+	defer done()
+	ctx, end := s.joined(ctx)
+	defer end()
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return Model{}, err
+	}
+	if name == "" {
+		name = filepath.Base(abs)
+	}
+	if name, err = workspace.CleanName(name); err != nil {
+		return Model{}, err
+	}
+	newMeter(progress, events.T("Reading the model")).at(0, 3, "")
+	spec, weights, err := imports.Diffusers(abs)
+	if err != nil {
+		return Model{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Model{}, err
+	}
+	// A model that cannot be run is not taken in.
+	newMeter(progress, events.T("Trying the model")).at(1, 3, "")
+	sm, err := galleries.NewSampler(ctx, galleries.Model{Name: name, Spec: spec, Weights: weights, WeightsName: train.RawName}, 1, s.compute())
+	if err != nil {
+		return Model{}, sentence(err)
+	}
+	if err := sm.Close(); err != nil {
+		return Model{}, err
+	}
+	newMeter(progress, events.T("Saving the model")).at(2, 3, "")
+	folder, err := workspace.Unique(e.ws.Models(), workspace.FolderName(name))
+	if err != nil {
+		return Model{}, err
+	}
+	f := modelFile{Version: modelVersion, Name: name, Source: abs, Imported: time.Now().UTC().Truncate(time.Second), Spec: spec}
+	if err := writeModel(filepath.Join(e.ws.Models(), folder), f, weights); err != nil {
+		return Model{}, fmt.Errorf("the model cannot be saved: %w", err)
+	}
+	newMeter(progress, events.T("Saving the model")).at(3, 3, "")
+	s.bus.Publish(events.ModelsChanged{})
+	id := importedPrefix + folder
+	s.did(events.T("Import of “{{.Name}}”", "Name", name), func(ctx context.Context) error { return s.trashModel(ctx, id, false) })
+	return s.Get(ctx, id)
+}
+
+func writeModel(dir string, f modelFile, weights []float32) error {
+	params, err := f.Spec.UNet.Params()
+	if err != nil {
+		return err
+	}
+	tensors := make([]safetensors.Tensor, len(params))
+	for i, p := range params {
+		tensors[i] = safetensors.Tensor{Name: p.Name, Shape: p.Shape, Data: weights[p.Offset : p.Offset+p.Len()]}
+	}
+	folder, err := durable.Disk{}.NewFolder(dir)
+	if err != nil {
+		return err
+	}
+	if _, err := folder.Write(weightsName, func(w io.Writer) error { return safetensors.Write(w, tensors, nil) }); err != nil {
+		return errors.Join(err, folder.Discard())
+	}
+	if _, err := folder.Write(modelName, func(w io.Writer) error { return json.NewEncoder(w).Encode(f) }); err != nil {
+		return errors.Join(err, folder.Discard())
+	}
+	if err := folder.Commit(); err != nil {
+		return errors.Join(err, folder.Discard())
+	}
+	return nil
+}
+
+func (s modelService) Rename(ctx context.Context, id, name string) error {
+	if !strings.HasPrefix(id, importedPrefix) {
+		return runService{core: s.core}.SetName(ctx, id, name)
+	}
+	name, err := workspace.CleanName(name)
+	if err != nil {
+		return err
+	}
+	e, done, err := s.change()
+	if err != nil {
+		return err
+	}
+	defer done()
+	dir, err := e.modelDir(id)
+	if err != nil {
+		return err
+	}
+	f, err := readModel(dir)
+	if err != nil {
+		return err
+	}
+	f.Name = name
+	if err := workspace.WriteJSON(filepath.Join(dir, modelName), f); err != nil {
+		return fmt.Errorf("the model cannot be saved: %w", err)
+	}
+	s.bus.Publish(events.ModelsChanged{})
+	return nil
+}
+
+func (s modelService) Delete(ctx context.Context, ids ...string) error {
+	var errs []error
+	for _, id := range ids {
+		if !strings.HasPrefix(id, importedPrefix) {
+			errs = append(errs, runService{core: s.core}.Delete(ctx, id))
+			continue
+		}
+		errs = append(errs, s.trashModel(ctx, id, true))
+	}
+	return errors.Join(errs...)
+}
+
+func (s modelService) trashModel(_ context.Context, id string, undo bool) error {
+	e, done, err := s.change()
+	if err != nil {
+		return err
+	}
+	defer done()
+	dir, err := e.modelDir(id)
+	if err != nil {
+		return err
+	}
+	name := id
+	if f, err := readModel(dir); err == nil {
+		name = f.Name
+	}
+	after := func(context.Context, *env) error {
+		s.bus.Publish(events.ModelsChanged{})
+		return nil
+	}
+	if undo {
+		err = s.discard(e, "model", name, events.T("Deletion of the model “{{.Name}}”", "Name", name), after, dir)
+	} else {
+		_, err = e.bin.Put("model", name, dir)
+	}
+	if err != nil {
+		return err
+	}
+	s.bus.Publish(events.ModelsChanged{})
+	return nil
+}
+
+func (s modelService) Path(_ context.Context, id string) (string, error) {
+	e, err := s.use()
+	if err != nil {
+		return "", err
+	}
+	if strings.HasPrefix(id, importedPrefix) {
+		return e.modelDir(id)
+	}
+	return e.run(id)
+}

@@ -1,0 +1,674 @@
+package studio
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"unnoise/app/events"
+	"unnoise/app/queue"
+	"unnoise/app/runs"
+	"unnoise/app/workspace"
+	"unnoise/pipeline/train"
+	"unnoise/runtime/durable"
+)
+
+// supervisor trains what the queue holds, one after another, on one goroutine.
+type supervisor struct {
+	c    *core
+	wake chan struct{} // there may be something to do
+	snap atomic.Pointer[Snapshot]
+
+	mu     sync.Mutex
+	list   queue.List // as it was read last
+	stamp  [2]int64
+	next   string // entry to start even though the queue is held
+	job    *job   // nil while nothing runs
+	idle   chan struct{}
+	closed bool
+}
+
+// job is a training under way.
+type job struct {
+	run     string // ID; "" until its folder is there
+	control train.Control
+	cancel  context.CancelFunc
+	begun   time.Time
+	stopped bool // by the person
+}
+
+func newSupervisor(c *core) *supervisor {
+	s := &supervisor{c: c, wake: make(chan struct{}, 1), idle: make(chan struct{})}
+	close(s.idle)
+	s.snap.Store(&Snapshot{State: JobIdle, Loss: math.NaN(), Smooth: math.NaN(), HeldOut: math.NaN(), GridStep: -1})
+	return s
+}
+
+// run is the supervisor's goroutine.
+func (s *supervisor) run() {
+	// Nothing trains without a click: what waits from the last time is held.
+	if e, err := s.c.use(); err == nil {
+		if l, err := e.queue.Load(); err == nil && len(l.Entries) > 0 && !l.Held {
+			_, _ = e.queue.Change(s.c.ctx, func(l *queue.List) error { l.Held = true; return nil }) //nolint:errcheck // it is then held in memory below
+		}
+	}
+	s.reload()
+	for {
+		select {
+		case <-s.c.ctx.Done():
+			return
+		case <-s.wake:
+		}
+		for s.step() {
+			continue
+		}
+	}
+}
+
+// step trains the next entry, if there is one to train, to its end.
+func (s *supervisor) step() bool {
+	s.mu.Lock()
+	if s.closed || s.c.moving.Load() || len(s.list.Entries) == 0 {
+		s.mu.Unlock()
+		return false
+	}
+	i := 0
+	if s.next != "" {
+		if i = slices.IndexFunc(s.list.Entries, func(e queue.Entry) bool { return e.ID == s.next }); i < 0 {
+			s.next = ""
+			s.mu.Unlock()
+			return true
+		}
+	} else if s.list.Held {
+		s.mu.Unlock()
+		return false
+	}
+	entry := s.list.Entries[i]
+	s.next = ""
+	ctx, cancel := context.WithCancel(s.c.ctx)
+	j := &job{cancel: cancel, begun: time.Now()}
+	s.job, s.idle = j, make(chan struct{})
+	s.mu.Unlock()
+
+	err := s.train(ctx, j, entry)
+	cancel()
+
+	s.set(func(n *Snapshot) {
+		n.State, n.Phase, n.ETA = JobIdle, Text{}, 0
+		n.SampleDone, n.SampleTotal = 0, 0
+	})
+	s.mu.Lock()
+	s.job = nil
+	stopped := j.stopped
+	close(s.idle)
+	s.mu.Unlock()
+	if err != nil || stopped {
+		s.hold(entry.ID, err)
+	}
+	s.reload()
+	s.c.bus.Publish(events.JobChanged{})
+	return true
+}
+
+// hold keeps the queue from going on after a job was stopped or failed, and notes on the
+// entry, if it is still there, why it could not start.
+func (s *supervisor) hold(id string, cause error) {
+	s.change(context.Background(), func(l *queue.List) error {
+		l.Held = len(l.Entries) > 0
+		if i, err := l.Index(id); err == nil && cause != nil {
+			l.Entries[i].Error = cause.Error()
+		}
+		return nil
+	})
+}
+
+// change alters the queue's file and reads it again.
+func (s *supervisor) change(ctx context.Context, change func(*queue.List) error) error {
+	e, done, err := s.c.change()
+	if err != nil {
+		return err
+	}
+	defer done()
+	if _, err := e.queue.Change(ctx, change); err != nil {
+		return err
+	}
+	s.reload()
+	return nil
+}
+
+// reload reads the queue again if its file has changed, and wakes the goroutine.
+func (s *supervisor) reload() {
+	e, err := s.c.use()
+	if err != nil {
+		return
+	}
+	stamp := e.queue.Stamp()
+	s.mu.Lock()
+	same := stamp == s.stamp
+	s.mu.Unlock()
+	if !same {
+		l, err := e.queue.Load()
+		s.mu.Lock()
+		told := s.stamp == stamp
+		s.stamp = stamp
+		if err == nil {
+			s.list = l
+		} else {
+			s.list = queue.List{Held: true}
+		}
+		s.mu.Unlock()
+		if err != nil && !told {
+			s.c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("{{.Problem}}", "Problem", err.Error())})
+		}
+		s.set(func(n *Snapshot) { n.Queued, n.Held = len(l.Entries), l.Held })
+		s.c.bus.Publish(events.QueueChanged{})
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// set changes the snapshot. Readers see the old one or the new one whole.
+func (s *supervisor) set(change func(*Snapshot)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := *s.snap.Load()
+	change(&n)
+	s.snap.Store(&n)
+}
+
+func (s *supervisor) snapshot() Snapshot {
+	n := *s.snap.Load()
+	if n.Busy() && n.State != JobPaused {
+		s.mu.Lock()
+		if s.job != nil {
+			n.Elapsed = time.Since(s.job.begun)
+		}
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// holds reports whether a run is the one that is being trained.
+func (s *supervisor) holds(run string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.job != nil && s.job.run == run
+}
+
+// state goes to another state and says so.
+func (s *supervisor) state(to JobState, phase Text) {
+	s.set(func(n *Snapshot) {
+		if n.State == JobStopping && to != JobIdle { // on its way out, whatever else is reported
+			n.Phase = phase
+			return
+		}
+		n.State, n.Phase = to, phase
+	})
+	s.c.bus.Publish(events.JobChanged{})
+}
+
+// train runs one entry from its start to its end.
+func (s *supervisor) train(ctx context.Context, j *job, entry queue.Entry) error {
+	e, err := s.c.use()
+	if err != nil {
+		return err
+	}
+	var req TrainRequest
+	if len(entry.Request) > 0 {
+		if err := json.Unmarshal(entry.Request, &req); err != nil {
+			return s.failed("", fmt.Errorf("the entry of the queue is damaged: %w", err))
+		}
+	}
+	s.set(func(n *Snapshot) {
+		*n = Snapshot{
+			State: JobStarting, Name: req.Name, Steps: req.Steps, Loss: math.NaN(), Smooth: math.NaN(), HeldOut: math.NaN(), GridStep: -1,
+			Queued: n.Queued, Held: n.Held,
+		}
+	})
+	s.c.bus.Publish(events.JobChanged{})
+	run, err := s.prepare(ctx, e, entry, req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return s.failed("", sentence(err))
+	}
+	id := filepath.Base(run.Dir)
+	s.mu.Lock()
+	j.run = id
+	s.mu.Unlock()
+	info := run.Info()
+	s.set(func(n *Snapshot) { n.Run, n.Name, n.Steps = id, info.Name, info.Train.Steps })
+	if err := s.change(ctx, func(l *queue.List) error {
+		if _, _, err := l.Remove(entry.ID); err != nil && !errors.Is(err, queue.ErrNoEntry) {
+			return err
+		}
+		return nil
+	}); err != nil && ctx.Err() == nil {
+		return s.failed(id, err)
+	}
+	if err := s.c.runChanged(ctx, e, id); err != nil && ctx.Err() == nil {
+		s.c.log.Warn("the run could not be indexed", "run", id, "error", err)
+	}
+	o := s.c.options(req.Device, req.Threads)
+	o.Control = &j.control
+	o.Events = s.listener(id)
+	o.Decoding = decoding(func(p Progress) {
+		s.set(func(n *Snapshot) { n.Phase, n.ETA = p.Phase, p.ETA })
+	})
+	if sc, err := s.c.scan(ctx, info.Data.Dataset); info.Data.Dataset != "" && err == nil {
+		defer sc.release()
+		o.Report = sc.rep // spares a scan
+	}
+	out, err := run.Train(ctx, o)
+	background := context.WithoutCancel(ctx)
+	if ierr := s.c.runChanged(background, e, id); ierr != nil {
+		s.c.log.Warn("the run could not be indexed", "run", id, "error", ierr)
+	}
+	s.c.bus.Publish(events.LogGrew{Run: id})
+	s.set(func(n *Snapshot) { n.Step = max(n.Step, out.Step) })
+	if err != nil {
+		return s.failed(id, sentence(err))
+	}
+	if out.Done {
+		s.c.bus.Publish(Notice{Severity: events.Info, Run: id, Text: events.T("“{{.Name}}” is done: {{.Steps}} steps.", "Name", info.Name, "Steps", out.Step)})
+	}
+	return nil
+}
+
+// prepare opens the run to continue, or makes a new one. The folder's name is noted in the queue
+// before it is made: after a crash in between, the entry continues that run and makes no second one.
+func (s *supervisor) prepare(ctx context.Context, e *env, entry queue.Entry, req TrainRequest) (*runs.Run, error) {
+	if entry.Run != "" {
+		dir, err := workspace.Child(e.ws.Runs(), entry.Run)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(filepath.Join(dir, runs.InfoName)); err == nil {
+			run, err := runs.Open(dir)
+			if err != nil {
+				return nil, err
+			}
+			if entry.Steps > 0 && entry.Steps != run.Info().Train.Steps {
+				if err := run.Update(func(i *runs.Info) { i.Train.Steps = entry.Steps }); err != nil {
+					return nil, err
+				}
+			}
+			return run, nil
+		}
+		if len(entry.Request) == 0 {
+			return nil, fmt.Errorf("the run %q is not there any more", entry.Run)
+		}
+	}
+	sc, err := s.c.scan(ctx, req.Dataset)
+	if err != nil {
+		return nil, err
+	}
+	defer sc.release()
+	name, err := workspace.CleanName(req.Name)
+	if err != nil {
+		return nil, err
+	}
+	req.Name = name
+	id := entry.Run
+	if id == "" {
+		if id, err = nextRun(e.ws.Runs(), name); err != nil {
+			return nil, err
+		}
+		if _, err := e.queue.Change(ctx, func(l *queue.List) error {
+			if i, err := l.Index(entry.ID); err == nil {
+				l.Entries[i].Run = id
+			}
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	dir := filepath.Join(e.ws.Runs(), id)
+	info, err := sc.runInfo(e.ws, req, dir)
+	if err != nil {
+		return nil, err
+	}
+	return runs.Create(dir, info)
+}
+
+// listener turns the training's events into the snapshot and signals.
+func (s *supervisor) listener(id string) func(train.Event) {
+	var smooth smoother
+	notice := func(sev events.Severity, t Text) { s.c.bus.Publish(Notice{Severity: sev, Run: id, Text: t}) }
+	return func(ev train.Event) {
+		switch ev := ev.(type) {
+		case train.Started:
+			s.set(func(n *Snapshot) { n.Step, n.Steps = ev.Step, ev.Steps })
+			s.state(JobTraining, Text{})
+			s.c.bus.Publish(events.RunsChanged{Run: id})
+		case train.Measured:
+			s.set(func(n *Snapshot) { n.ETA = ev.ETA })
+		case train.Progress:
+			sm := smooth.add(ev.Loss)
+			s.set(func(n *Snapshot) {
+				n.Step, n.Steps, n.Loss, n.Smooth, n.LR, n.ImagesPerSec, n.ETA = ev.Step, ev.Steps, ev.Loss, sm, ev.LR, ev.ImagesPerSecond, ev.ETA
+				if n.State == JobSampling || n.State == JobStarting {
+					n.State = JobTraining
+				}
+				if n.State == JobTraining {
+					n.Phase = Text{}
+				}
+			})
+		case train.Logged:
+			if ev.Held != nil {
+				s.set(func(n *Snapshot) { n.HeldOut = ev.Held.Loss })
+			}
+			s.c.bus.Publish(events.LogGrew{Run: id})
+		case train.Working:
+			s.working(ev)
+		case train.Sampled:
+			s.set(func(n *Snapshot) { n.GridStep = ev.Step })
+			s.c.thumbs.Forget(func(r Ref) bool {
+				return r.Owner == id && (r.Kind == RunCover || (r.Kind == SampleGrid && r.Index == int(ev.Step)))
+			})
+			s.c.bus.Publish(events.SamplesAdded{Run: id, Step: ev.Step})
+		case train.Saved:
+			s.c.bus.Publish(events.CheckpointSaved{Run: id, Step: ev.Step})
+		case train.Warned:
+			notice(events.Warning, events.T("{{.Problem}}", "Problem", ev.Message))
+		case train.RolledBack:
+			s.set(func(n *Snapshot) { n.Step, n.LR = ev.To, ev.LR })
+			notice(events.Warning, events.T("The loss diverged at step {{.From}}: the run went back to step {{.To}} and goes on with a learning rate of {{.LR}}.",
+				"From", ev.From, "To", ev.To, "LR", fmt.Sprintf("%.3g", ev.LR)))
+			s.c.bus.Publish(events.LogGrew{Run: id})
+		case train.Paused:
+			s.state(JobPaused, Text{})
+			s.c.bus.Publish(events.RunsChanged{Run: id})
+		case train.Continued:
+			s.state(JobTraining, Text{})
+			s.c.bus.Publish(events.RunsChanged{Run: id})
+		}
+	}
+}
+
+// working shows what a pause between steps is for.
+func (s *supervisor) working(ev train.Working) {
+	was := s.snap.Load().State
+	if ev.What != "samples" {
+		s.set(func(n *Snapshot) { n.Phase = events.T(ev.What) })
+		return
+	}
+	s.set(func(n *Snapshot) { n.SampleDone, n.SampleTotal = ev.Done, ev.Total })
+	switch {
+	case was == JobTraining || was == JobPaused:
+		s.state(JobSampling, events.T("samples"))
+	case was == JobSampling && ev.Done == ev.Total:
+		s.mu.Lock()
+		paused := s.job != nil && s.job.control.Paused()
+		s.mu.Unlock()
+		if paused { // the grid was asked for during the pause, and the pause goes on
+			s.state(JobPaused, Text{})
+		}
+	}
+}
+
+// failed tells why a job ended and offers what may mend it.
+func (s *supervisor) failed(run string, err error) error {
+	n := Notice{Severity: events.Failure, Run: run, Text: events.T("The training stopped: {{.Problem}}", "Problem", err.Error())}
+	t := trainingService{core: s.c}
+	again := Mend{Label: events.T("Continue"), Apply: func(ctx context.Context) error { return t.ContinueRun(ctx, run, 0) }}
+	like := func(label Text, change func(*TrainRequest)) Mend {
+		return Mend{Label: label, Apply: func(ctx context.Context) error {
+			req, err := runService{core: s.c}.Settings(ctx, run)
+			if err != nil {
+				return err
+			}
+			change(&req)
+			return t.Start(ctx, req)
+		}}
+	}
+	switch {
+	case run == "":
+	case errors.Is(err, train.ErrDiverged):
+		n.Mends = []Mend{like(events.T("Start anew with half the learning rate"), func(r *TrainRequest) { r.LR /= 2 })}
+	case durable.IsFull(err):
+		n.Mends = []Mend{{Label: events.T("Empty the trash and continue"), Apply: func(ctx context.Context) error {
+			if _, err := (trashService{s.c}).Purge(ctx, 0, nil); err != nil {
+				return err
+			}
+			return again.Apply(ctx)
+		}}, again}
+	case outOfMemory(err):
+		n.Mends = []Mend{like(events.T("Start anew with half the batch"), func(r *TrainRequest) { r.Batch = max(1, r.Batch/2) })}
+	default:
+		n.Mends = []Mend{again}
+	}
+	s.c.bus.Publish(n)
+	return err
+}
+
+// close ends the job that runs and starts no other.
+func (s *supervisor) close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	j, idle := s.job, s.idle
+	s.mu.Unlock()
+	if j != nil {
+		s.stop(j)
+	}
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the run is still being saved: %w", ctx.Err())
+	}
+}
+
+func (s *supervisor) stop(j *job) {
+	s.state(JobStopping, Text{})
+	s.mu.Lock()
+	j.stopped = true
+	s.mu.Unlock()
+	j.cancel()
+}
+
+// current is the job that runs.
+func (s *supervisor) current() (*job, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.job == nil {
+		return nil, events.T("Nothing is training.")
+	}
+	return s.job, nil
+}
+
+type trainingService struct{ *core }
+
+func (s trainingService) Snapshot() Snapshot { return s.sup.snapshot() }
+
+func (s trainingService) Pause() error {
+	j, err := s.sup.current()
+	if err != nil {
+		return err
+	}
+	if s.sup.snapshot().State == JobTraining {
+		s.sup.state(JobPausing, Text{})
+	}
+	j.control.Pause()
+	return nil
+}
+
+func (s trainingService) Resume() error {
+	j, err := s.sup.current()
+	if err != nil {
+		return err
+	}
+	j.control.Resume()
+	if s.sup.snapshot().State == JobPausing { // it may not have got as far
+		s.sup.state(JobTraining, Text{})
+	}
+	return nil
+}
+
+func (s trainingService) SampleNow() error {
+	j, err := s.sup.current()
+	if err != nil {
+		return err
+	}
+	j.control.SampleNow()
+	return nil
+}
+
+func (s trainingService) Stop() error {
+	j, err := s.sup.current()
+	if err != nil {
+		return err
+	}
+	s.sup.stop(j)
+	return nil
+}
+
+func (s trainingService) Wait(ctx context.Context) error {
+	s.sup.mu.Lock()
+	idle := s.sup.idle
+	s.sup.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// add puts an entry into the queue; first at its head, to be started even if the queue is held.
+func (s trainingService) add(ctx context.Context, entry queue.Entry, first bool) error {
+	if first {
+		if s.attached {
+			return errAttached
+		}
+		if _, err := s.sup.current(); err == nil {
+			return events.T("A run is training already: stop it first, or add this one to the queue.")
+		}
+		s.sup.mu.Lock()
+		s.sup.next = entry.ID
+		s.sup.mu.Unlock()
+	}
+	return s.sup.change(ctx, func(l *queue.List) error {
+		if first {
+			l.Entries = slices.Insert(l.Entries, 0, entry)
+		} else {
+			l.Entries = append(l.Entries, entry)
+		}
+		return nil
+	})
+}
+
+// entry makes an entry of a request that can be trained.
+func (s trainingService) entry(ctx context.Context, req TrainRequest) (queue.Entry, error) {
+	problems, err := s.Check(ctx, req)
+	if err != nil {
+		return queue.Entry{}, err
+	}
+	if len(problems) > 0 {
+		return queue.Entry{}, problems[0].Text
+	}
+	b, err := json.Marshal(req)
+	if err != nil {
+		return queue.Entry{}, fmt.Errorf("the request cannot be saved: %w", err)
+	}
+	return queue.Entry{ID: queue.NewID(), Request: b, Added: time.Now().UTC().Truncate(time.Second)}, nil
+}
+
+func (s trainingService) Start(ctx context.Context, req TrainRequest) error {
+	e, err := s.entry(ctx, req)
+	if err != nil {
+		return err
+	}
+	return s.add(ctx, e, true)
+}
+
+func (s trainingService) Enqueue(ctx context.Context, req TrainRequest) (string, error) {
+	e, err := s.entry(ctx, req)
+	if err != nil {
+		return "", err
+	}
+	return e.ID, s.add(ctx, e, false)
+}
+
+func (s trainingService) ContinueRun(ctx context.Context, id string, steps int64) error {
+	e, err := s.use()
+	if err != nil {
+		return err
+	}
+	run, err := e.openRun(id)
+	if err != nil {
+		return err
+	}
+	st, err := run.Status()
+	if err != nil {
+		return err
+	}
+	if steps <= 0 {
+		steps = run.Info().Train.Steps
+	}
+	switch {
+	case st.State == runs.Running || s.sup.holds(id):
+		return events.T("This run is being trained already.")
+	case st.Step >= steps:
+		return events.T("This run has done its {{.Steps}} steps: choose a higher number to go on.", "Steps", st.Step)
+	}
+	entry := queue.Entry{ID: queue.NewID(), Run: id, Steps: steps, Added: time.Now().UTC().Truncate(time.Second)}
+	_, busy := s.sup.current()
+	return s.add(ctx, entry, busy != nil && !s.attached)
+}
+
+func (s trainingService) Queue() []QueueEntry {
+	s.sup.mu.Lock()
+	defer s.sup.mu.Unlock()
+	out := make([]QueueEntry, 0, len(s.sup.list.Entries))
+	for _, e := range s.sup.list.Entries {
+		q := QueueEntry{ID: e.ID, Run: e.Run, Added: e.Added, Error: e.Error}
+		if len(e.Request) > 0 {
+			if err := json.Unmarshal(e.Request, &q.Request); err != nil {
+				q.Error = "this entry is damaged: remove it"
+			}
+		}
+		out = append(out, q)
+	}
+	return out
+}
+
+func (s trainingService) Reorder(ctx context.Context, id string, place int) error {
+	return s.sup.change(ctx, func(l *queue.List) error { return l.Move(id, place) })
+}
+
+func (s trainingService) Remove(ctx context.Context, id string) error {
+	var gone queue.Entry
+	var place int
+	if err := s.sup.change(ctx, func(l *queue.List) (err error) {
+		gone, place, err = l.Remove(id)
+		return err
+	}); err != nil {
+		return err
+	}
+	s.did(events.T("Removal from the queue"), func(ctx context.Context) error {
+		return s.sup.change(ctx, func(l *queue.List) error {
+			l.Entries = slices.Insert(l.Entries, min(place, len(l.Entries)), gone)
+			return nil
+		})
+	})
+	return nil
+}
+
+func (s trainingService) Hold(ctx context.Context, held bool) error {
+	return s.sup.change(ctx, func(l *queue.List) error {
+		l.Held = held
+		return nil
+	})
+}
