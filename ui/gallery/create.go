@@ -49,6 +49,7 @@ type creation struct {
 	clip                                            *widget.Check
 	name                                            *page.Entry
 	etaRow, classRow, nameRow, checkRow             fyne.CanvasObject
+	fields                                          *fyne.Container
 	pictures                                        []*kit.Picture
 	hint                                            *widget.Label
 	make                                            *kit.Action
@@ -154,7 +155,7 @@ func (c *creation) build() {
 	c.etaRow = kit.Row("η", lang.L("0 repeats itself for a seed; 1 adds as much fresh noise as DDPM."), c.eta)
 	c.classRow = kit.Row(lang.L("Class"), "", c.class)
 	c.checkRow = kit.Row(lang.L("Checkpoint"), "", c.checkpoint)
-	fields := container.New(layout.NewCustomPaddedVBoxLayout(2),
+	c.fields = container.New(layout.NewCustomPaddedVBoxLayout(2),
 		kit.Row(lang.L("Model"), "", c.model), c.checkRow, kit.Row(lang.L("Weights"), "", c.weight),
 		kit.Row(lang.L("Sampler"), "", c.sampler), c.help, kit.Row(lang.L("Steps"), "", c.steps), c.etaRow, c.classRow,
 		kit.Row(lang.L("Pictures"), "", c.count),
@@ -179,7 +180,7 @@ func (c *creation) build() {
 	c.hide = kit.Button(lang.L("Close"), nil, widget.MediumImportance, c.close)
 	right := container.NewBorder(nil, container.NewVBox(c.hint, c.progress), nil, nil, container.NewVBox(grid))
 	body := container.NewBorder(nil, container.NewBorder(nil, nil, nil, container.NewHBox(c.hide), c.make), nil, nil,
-		container.New(halves{}, container.NewVScroll(kit.Pad(0, 0, 0, 14, fields)), right))
+		container.New(halves{}, container.NewVScroll(kit.Pad(0, 0, 0, 14, c.fields)), right))
 	c.d = dialog.NewCustomWithoutButtons(lang.L("New gallery"), body, s.Window)
 	size := s.Window.Canvas().Size()
 	c.d.Resize(fyne.NewSize(min(940, size.Width-40), min(640, size.Height-40)))
@@ -322,6 +323,7 @@ func (c *creation) fillSampler() {
 	x := c.info()
 	c.help.SetText(page.Text(x.Help))
 	show(c.etaRow, x.UsesEta)
+	c.fields.Refresh() // the height of the wrapped text has changed
 }
 
 func (c *creation) toggleName() { show(c.nameRow, c.req.Gallery == "") }

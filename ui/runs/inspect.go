@@ -82,7 +82,7 @@ func newInspector(p *Page) *inspector {
 		})
 	})
 	bin := kit.Button(lang.L("Delete"), icons.Trash, widget.MediumImportance, p.remove)
-	n.some = container.NewVBox(n.name, n.state, n.pic, n.goOn, n.sample, container.NewVBox(n.clone, n.model, n.lapse, folder, bin), n.tags, n.notes, n.facts)
+	n.some = container.NewVBox(n.name, n.state, n.pic, n.goOn, n.sample, natural(n.clone), natural(n.model), natural(n.lapse), natural(folder), natural(bin), n.tags, n.notes, n.facts)
 	n.some.Hide()
 	n.root = container.NewStack(container.NewVScroll(container.NewVBox(n.none, n.some)))
 	return n
@@ -218,3 +218,6 @@ func (n *inspector) saveNow() {
 		return nil
 	}, nil)
 }
+
+// natural keeps a button at its own width.
+func natural(o fyne.CanvasObject) fyne.CanvasObject { return container.NewHBox(o) }

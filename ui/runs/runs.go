@@ -81,7 +81,7 @@ func columns() []column {
 		{"", "", 40, 0},
 		{lang.L("No."), studio.ByNumber, 52, 0},
 		{lang.L("Name"), studio.ByName, 0, 3},
-		{lang.L("State"), studio.ByState, 0, 2.2},
+		{lang.L("State"), studio.ByState, 100, 0},
 		{lang.L("Step"), studio.ByStep, 118, 0},
 		{lang.L("Loss"), studio.ByLoss, 72, 0},
 		{lang.L("Held-out"), studio.ByHeldOut, 80, 0},
@@ -244,7 +244,7 @@ func (p *Page) fillRow(i widget.ListItemID, o fyne.CanvasObject) {
 	if run.Steps > 0 {
 		step += " / " + page.Int(run.Steps)
 	}
-	for k, text := range []string{number, run.Name, train.StateText(run), step, page.Number(run.Loss), page.Number(run.HeldOut), page.When(run.Updated), tags} {
+	for k, text := range []string{number, run.Name, train.StateName(run.State), step, page.Number(run.Loss), page.Number(run.HeldOut), page.When(run.Updated), tags} {
 		l := r.labels[k]
 		if k == 2 {
 			imp := widget.MediumImportance

@@ -56,11 +56,11 @@ func (c *card) drop() {
 	c.img.Hidden = true
 }
 
-func (c *card) place(cell fyne.Position, side float32, size fyne.Size) {
-	m := (size.Width - side) / 2
-	c.pos, c.side = cell.AddXY(m, m), side
-	c.frame.Move(cell.AddXY(1, 1))
-	c.frame.Resize(size.SubtractWidthHeight(2, 2))
+func (c *card) place(cell fyne.Position, side float32, size fyne.Size, pad float32) {
+	c.pos, c.side = cell.AddXY((size.Width-side)/2, pad/2), side
+	m := pad/2 - 0.5
+	c.frame.Move(c.pos.AddXY(-m, -m))
+	c.frame.Resize(fyne.NewSize(side+2*m, size.Height-pad+2*m))
 	c.frame.CornerRadius = min(6, m+2)
 	c.well.Move(c.pos)
 	c.well.Resize(fyne.NewSquareSize(side))

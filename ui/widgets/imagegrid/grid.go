@@ -69,6 +69,8 @@ type Grid[K comparable] struct {
 	pool    []*card
 	cols    int
 	cell    fyne.Size
+	pad     float32
+	wide    float32 // the width the cards in view were placed for
 	first   int // the shown items are [first, last)
 	last    int
 	epoch   int // counts reloads, so that late pictures of an older list are dropped
@@ -409,17 +411,22 @@ func (g *Grid[K]) relayout() {
 	if side < 64 {
 		pad = 4
 	}
+	g.pad = pad
 	g.cell = fyne.NewSize(side+pad, side+pad)
 	if g.Labels && side >= 64 {
 		g.cell.Height += theme.CaptionTextSize() * 1.5
 	}
 	width := g.Size().Width - theme.ScrollBarSize()
-	if cols := max(int(width/g.cell.Width), 1); cols != g.cols {
-		g.cols = cols
+	cols := max(int(width/g.cell.Width), 1)
+	// What is left over goes between the columns, in whole device pixels.
+	scale := g.scale()
+	wide := max(float32(int(width*scale/float32(cols)))/scale, g.cell.Width)
+	if cols != g.cols || wide != g.wide {
 		for i, c := range g.cards {
 			g.release(i, c)
 		}
 	}
+	g.cols, g.wide, g.cell.Width = cols, wide, wide
 	g.content.Refresh()
 	g.scroll.Refresh()
 	if limit := max(g.content.MinSize().Height-g.scroll.Size().Height, 0); g.scroll.Offset.Y > limit {
@@ -453,7 +460,7 @@ func (g *Grid[K]) update() {
 		}
 		c := g.take()
 		g.cards[i] = c
-		c.place(fyne.NewPos(float32(i%g.cols)*g.cell.Width, float32(i/g.cols)*g.cell.Height), Sizes[g.step], g.cell)
+		c.place(fyne.NewPos(float32(i%g.cols)*g.cell.Width, float32(i/g.cols)*g.cell.Height), Sizes[g.step], g.cell, g.pad)
 		g.dress(i, c)
 		g.request(i, c)
 	}
