@@ -90,7 +90,7 @@ func Vacant(dir string) error {
 		if st, serr := os.Stat(dir); serr == nil && !st.IsDir() {
 			return because(ErrExists, "%s is a file: choose a folder for the run", dir)
 		}
-		return fmt.Errorf("the run's folder %s cannot be read: %w", dir, err)
+		return because(err, "the run's folder %s cannot be made or read: %v", dir, reason(err))
 	case len(entries) == 0:
 		return nil
 	}
@@ -98,6 +98,15 @@ func Vacant(dir string) error {
 		return because(ErrExists, "the run %s was begun already: go on with --resume, or choose another folder", dir)
 	}
 	return because(ErrExists, "the folder %s is not empty: choose another one for the run", dir)
+}
+
+// reason is what the system says, without the path that the sentence around it has.
+func reason(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }
 
 // mkdirAll makes a folder and its parents and returns those it made, the deepest first.

@@ -128,6 +128,7 @@ Without a subcommand it opens its window.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w; “%s --help” shows what there is", err, cmd.CommandPath())
 	})
+	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.scan(), a.train(), a.sample(), a.export(), a.eval(), a.bench(), a.demo(), a.runtime(), a.version())
 	return root

@@ -1,0 +1,448 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"unnoise/pipeline/picture"
+)
+
+// cli runs the program within the test and returns its exit code and what it wrote.
+func cli(args ...string) (code int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	code = run(args, strings.NewReader(""), &out, &err)
+	return code, out.String(), err.String()
+}
+
+// refused runs the program, which must end with that code and one line on stderr that contains want.
+func refused(t *testing.T, code int, want string, args ...string) {
+	t.Helper()
+	got, stdout, stderr := cli(args...)
+	require.Equal(t, code, got, stderr)
+	require.Empty(t, stdout)
+	lines := strings.Split(strings.TrimRight(stderr, "\n"), "\n")
+	require.Len(t, lines, 1, "one line says what is wrong")
+	require.True(t, strings.HasPrefix(lines[0], "unnoise: "), lines[0])
+	require.Contains(t, lines[0], want)
+	require.NotContains(t, lines[0], "unusable choice")
+	require.NotContains(t, lines[0], "wrong usage")
+}
+
+// snapshot is every file below dir with its content.
+func snapshot(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			files[path] = "folder"
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		files[path] = string(b)
+		return err
+	}))
+	return files
+}
+
+// pictures makes n small pictures in two classes below dir.
+func pictures(t *testing.T, dir string, n int) string {
+	t.Helper()
+	for i := range n {
+		img := image.NewRGBA(image.Rect(0, 0, 8, 8))
+		for k := range 64 {
+			img.Set(k%8, k/8, color.RGBA{R: uint8(32 * (k % 8)), G: uint8(9 * i), B: uint8(k * (i%2 + 1)), A: 255})
+		}
+		sub := filepath.Join(dir, []string{"cat", "dog"}[i%2])
+		require.NoError(t, os.MkdirAll(sub, 0o755))
+		f, err := os.Create(filepath.Join(sub, fmt.Sprintf("%03d.png", i)))
+		require.NoError(t, err)
+		require.NoError(t, png.Encode(f, img))
+		require.NoError(t, f.Close())
+	}
+	return dir
+}
+
+var trained struct {
+	sync.Once
+	dir string
+	err error
+}
+
+// trainedRun trains a run once for all tests, and returns a copy of it that the test may spoil.
+func trainedRun(t *testing.T) string {
+	t.Helper()
+	trained.Do(func() {
+		if trained.dir, trained.err = os.MkdirTemp("", "unnoise-cli-*"); trained.err != nil {
+			return
+		}
+		data := pictures(t, filepath.Join(trained.dir, "pictures"), 24)
+		code, stdout, stderr := cli("train", "--data", data, "--run", filepath.Join(trained.dir, "run"), "--preset", "tiny",
+			"--size", "8", "--steps", "3", "--batch", "4", "--seed", "5", "--json")
+		if code != 0 {
+			trained.err = fmt.Errorf("exit code %d: %s", code, stderr)
+			return
+		}
+		var res trainResult
+		if trained.err = json.Unmarshal([]byte(stdout), &res); trained.err == nil && (!res.Done || res.Step != 3 || res.Loss == 0) {
+			trained.err = fmt.Errorf("unexpected result: %s", stdout)
+		}
+	})
+	require.NoError(t, trained.err)
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(dir, os.DirFS(trained.dir)))
+	return filepath.Join(dir, "run")
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if trained.dir != "" {
+		_ = os.RemoveAll(trained.dir)
+	}
+	os.Exit(code)
+}
+
+func TestTrainRefuses(t *testing.T) {
+	dir := t.TempDir()
+	data := pictures(t, filepath.Join(dir, "pictures"), 6)
+	empty := filepath.Join(dir, "empty")
+	require.NoError(t, os.Mkdir(empty, 0o755))
+	spoiled := filepath.Join(dir, "spoiled")
+	require.NoError(t, os.Mkdir(spoiled, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(spoiled, "a.png"), []byte("no picture"), 0o644))
+	taken := filepath.Join(dir, "taken")
+	require.NoError(t, os.Mkdir(taken, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(taken, "diary.txt"), []byte("mine"), 0o644))
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, []byte("mine"), 0o644))
+	fresh := filepath.Join(dir, "new", "run")
+	before := snapshot(t, dir)
+	for _, c := range []struct {
+		code int
+		want string
+		args []string
+	}{
+		{2, "--run is missing", []string{"--data", data}},
+		{2, "--data is missing", []string{"--run", fresh}},
+		{1, filepath.Join(dir, "nowhere") + " does not exist", []string{"--data", filepath.Join(dir, "nowhere"), "--run", fresh}},
+		{1, "no usable pictures in " + empty, []string{"--data", empty, "--run", fresh}},
+		{1, "1 pictures were set aside", []string{"--data", spoiled, "--run", fresh}},
+		{2, "has 6 usable pictures, fewer than the batch of 32: add pictures or choose a smaller batch", []string{"--data", data, "--run", fresh}},
+		{1, "the folder " + taken + " is not empty: choose another one", []string{"--data", data, "--run", taken, "--batch", "2"}},
+		{1, file + " is a file", []string{"--data", data, "--run", file, "--batch", "2"}},
+		{1, "cannot be made", []string{"--data", data, "--run", filepath.Join(file, "run"), "--batch", "2"}},
+		{2, "the size 30 does not suit preset small: its 3 levels need sides that 4 divides, the nearest is 28 or 32", []string{"--data", data, "--run", fresh, "--size", "30"}},
+		{2, "the size 32x18 does not suit", []string{"--data", data, "--run", fresh, "--size", "32x18"}},
+		{2, "give one number of pixels", []string{"--data", data, "--run", fresh, "--size", "big"}},
+		{2, "there is no preset", []string{"--data", data, "--run", fresh, "--preset", "huge"}},
+		{2, `there is no objective "score"`, []string{"--data", data, "--run", fresh, "--objective", "score"}},
+		{2, `there is no noise schedule "steep"`, []string{"--data", data, "--run", fresh, "--schedule", "steep"}},
+		{2, "2 channels cannot be used", []string{"--data", data, "--run", fresh, "--channels", "2"}},
+		{2, "a learning rate of -1", []string{"--data", data, "--run", fresh, "--lr", "-1"}},
+		{2, "0 steps", []string{"--data", data, "--run", fresh, "--steps", "0"}},
+		{2, `--device "abacus"`, []string{"--data", data, "--run", fresh, "--device", "abacus"}},
+		{2, "--threads -1", []string{"--data", data, "--run", fresh, "--threads", "-1"}},
+		{2, "unknown flag: --colour", []string{"--data", data, "--run", fresh, "--colour", "red"}},
+		{2, `"more" is one word too many`, []string{"--data", data, "--run", fresh, "more"}},
+		{1, "does not exist", []string{"--run", fresh, "--resume"}},
+		{1, taken + " is not a run", []string{"--run", taken, "--resume"}},
+		{2, "--lr cannot be given with --resume", []string{"--run", taken, "--resume", "--lr", "1"}},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			refused(t, c.code, c.want, append([]string{"train"}, c.args...)...)
+			require.Equal(t, before, snapshot(t, dir), "what was there is untouched, and nothing new is left")
+		})
+	}
+}
+
+func TestUnwritableFolder(t *testing.T) {
+	dir := t.TempDir()
+	data := pictures(t, filepath.Join(dir, "pictures"), 6)
+	locked := filepath.Join(dir, "locked")
+	require.NoError(t, os.Mkdir(locked, 0o555))
+	run := filepath.Join(locked, "run")
+	if f, err := os.Create(filepath.Join(locked, "probe")); err == nil { // root may write anywhere but in /proc
+		require.NoError(t, f.Close())
+		require.NoError(t, os.Remove(filepath.Join(locked, "probe")))
+		if _, err := os.Stat("/proc/self"); err != nil {
+			t.Skip("this user may write everywhere")
+		}
+		run = "/proc/unnoise/run"
+	}
+	before := snapshot(t, dir)
+	refused(t, 1, "the run's folder "+run+" cannot be made", "train", "--data", data, "--run", run, "--batch", "2")
+	refused(t, 1, "the folder "+run+" cannot be made", "sample", "--run", trainedRun(t), "--out", run)
+	refused(t, 1, run+" could not be made", "export", "--run", trainedRun(t), "--format", "onnx", "--out", run)
+	require.Equal(t, before, snapshot(t, dir))
+}
+
+func TestExistingRun(t *testing.T) {
+	run := trainedRun(t)
+	before := snapshot(t, run)
+	refused(t, 1, "was begun already: go on with --resume, or choose another folder",
+		"train", "--data", filepath.Join(filepath.Dir(run), "pictures"), "--run", run, "--batch", "4")
+	require.Equal(t, before, snapshot(t, run))
+}
+
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	data := pictures(t, filepath.Join(dir, "pictures"), 6)
+	run := trainedRun(t)
+	freeSpace = func(string) (uint64, error) { return 10_000, nil }
+	t.Cleanup(func() { freeSpace = realFreeSpace })
+	before, beforeRun := snapshot(t, dir), snapshot(t, run)
+	refused(t, 1, "the disk is too full for this run: ", "train", "--data", data, "--run", filepath.Join(dir, "run"), "--batch", "2")
+	refused(t, 1, "10 kB are free", "sample", "--run", run, "--n", "64", "--out", filepath.Join(dir, "out"))
+	require.Equal(t, before, snapshot(t, dir))
+	require.Equal(t, beforeRun, snapshot(t, run))
+}
+
+var realFreeSpace = freeSpace
+
+func TestSampleRefuses(t *testing.T) {
+	run := trainedRun(t)
+	dir := t.TempDir()
+	out := filepath.Join(dir, "out")
+	before := snapshot(t, run)
+	for _, c := range []struct {
+		code int
+		want string
+		args []string
+	}{
+		{2, `there is no class "cow": this model knows cat, dog`, []string{"--class", "cow"}},
+		{2, `there is no sampler "euler"`, []string{"--sampler", "euler"}},
+		{2, "trained with 1000 noise levels", []string{"--sampler", "ddim", "--steps", "1001"}},
+		{2, "--steps 0", []string{"--steps", "0"}},
+		{2, "0 pictures", []string{"--n", "0"}},
+		{1, "there is no checkpoint of this step", []string{"--checkpoint", "77"}},
+		{2, "--checkpoint -3", []string{"--checkpoint", "-3"}},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			refused(t, c.code, c.want, append([]string{"sample", "--run", run, "--out", out}, c.args...)...)
+			require.NoDirExists(t, out)
+		})
+	}
+	require.Equal(t, before, snapshot(t, run))
+	refused(t, 1, "does not exist", "sample", "--run", filepath.Join(dir, "none"), "--out", out)
+}
+
+func TestDamagedCheckpoint(t *testing.T) {
+	run := trainedRun(t)
+	path := filepath.Join(run, "checkpoints", "000003", "ema-ema.safetensors")
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	b[len(b)/2] ^= 0x10
+	require.NoError(t, os.WriteFile(path, b, 0o644))
+	before := snapshot(t, run)
+	out := filepath.Join(t.TempDir(), "out")
+	refused(t, 1, "the checkpoint is damaged", "sample", "--run", run, "--out", out)
+	refused(t, 1, "SHA-256", "export", "--run", run, "--format", "diffusers", "--out", out)
+	require.NoDirExists(t, out)
+	require.Equal(t, before, snapshot(t, run))
+}
+
+func TestSampleAndItsRest(t *testing.T) {
+	run := trainedRun(t)
+	dir := t.TempDir()
+	out, grid := filepath.Join(dir, "out"), filepath.Join(dir, "sheets", "grid.png")
+	code, stdout, stderr := cli("sample", "--run", run, "--n", "3", "--steps", "2", "--out", out, "--json")
+	require.Zero(t, code, stderr)
+	var res struct {
+		Files []string
+		Kept  int
+	}
+	require.NoError(t, json.Unmarshal([]byte(stdout), &res))
+	require.Len(t, res.Files, 3)
+	first := snapshot(t, out)
+
+	// More of the same: the three are kept, as they are, and the others come on top. Another seed is other pictures.
+	code, stdout, stderr = cli("sample", "--run", run, "--n", "11", "--steps", "2", "--out", out, "--grid", grid, "--json")
+	require.Zero(t, code, stderr)
+	require.NoError(t, json.Unmarshal([]byte(stdout), &res))
+	require.Len(t, res.Files, 11)
+	require.Equal(t, 3, res.Kept)
+	second := snapshot(t, out)
+	for name, content := range first {
+		require.Equal(t, content, second[name])
+	}
+	sheet, err := picture.Read(grid)
+	require.NoError(t, err)
+	require.Equal(t, image.Pt(4*8+5*2, 3*8+4*2), sheet.Bounds().Size())
+	m, err := picture.ReadMeta(res.Files[10])
+	require.NoError(t, err)
+	require.Equal(t, 10, m.Index)
+	require.Equal(t, "cat", m.Class)
+	require.EqualValues(t, 3, m.Checkpoint)
+	require.Equal(t, "dpmpp2m", m.Sampler)
+
+	code, _, stderr = cli("sample", "--run", run, "--n", "2", "--seed", "9", "--class", "dog", "--sampler", "ddpm", "--steps", "2", "--out", out)
+	require.Zero(t, code, stderr)
+	require.Len(t, snapshot(t, out), len(second)+2)
+}
+
+func TestSampleIsTheSameWhateverTheBatch(t *testing.T) {
+	run := trainedRun(t)
+	out := t.TempDir()
+	one, many := filepath.Join(out, "one"), filepath.Join(out, "many")
+	code, _, stderr := cli("sample", "--run", run, "--n", "9", "--sampler", "ddpm", "--steps", "3", "--out", many)
+	require.Zero(t, code, stderr)
+	code, _, stderr = cli("sample", "--run", run, "--n", "1", "--sampler", "ddpm", "--steps", "3", "--out", one)
+	require.Zero(t, code, stderr)
+	files, err := filepath.Glob(filepath.Join(one, "*"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	a, err := picture.Read(files[0])
+	require.NoError(t, err)
+	b, err := picture.Read(filepath.Join(many, filepath.Base(files[0])))
+	require.NoError(t, err)
+	// The noise is the same; a matrix product of another size may round otherwise, by less than a byte shows.
+	for y := range 8 {
+		for x := range 8 {
+			ar, ag, ab, _ := a.At(x, y).RGBA()
+			br, bg, bb, _ := b.At(x, y).RGBA()
+			require.InDelta(t, ar, br, 257)
+			require.InDelta(t, ag, bg, 257)
+			require.InDelta(t, ab, bb, 257)
+		}
+	}
+}
+
+func TestExport(t *testing.T) {
+	run := trainedRun(t)
+	dir := t.TempDir()
+	for format, name := range map[string]string{"diffusers": "model", "onnx": "net.onnx", "grid": "sheet.png", "zip": "pics.zip", "gif": "lapse.gif"} {
+		out := filepath.Join(dir, "sub", name)
+		code, stdout, stderr := cli("export", "--run", run, "--format", format, "--out", out)
+		require.Zero(t, code, stderr)
+		require.Equal(t, out+"\n", stdout)
+		before := snapshot(t, filepath.Join(dir, "sub"))
+		refused(t, 1, out+" exists already: choose another name", "export", "--run", run, "--format", format, "--out", out)
+		require.Equal(t, before, snapshot(t, filepath.Join(dir, "sub")))
+	}
+	require.FileExists(t, filepath.Join(dir, "sub", "model", "unet", "diffusion_pytorch_model.safetensors"))
+	refused(t, 2, `--format "bmp": choose one of diffusers, onnx, grid, zip, gif`, "export", "--run", run, "--format", "bmp", "--out", filepath.Join(dir, "x"))
+}
+
+func TestEval(t *testing.T) {
+	run := trainedRun(t)
+	data := filepath.Join(filepath.Dir(run), "pictures")
+	var ev struct {
+		HeldOut bool `json:"held_out"`
+		Images  int
+		Loss    float64
+		Levels  []struct{ Sigma, Loss float64 }
+	}
+	// A copy of the pictures has the same content but other dates, so to the run it is another folder: all of it counts.
+	code, stdout, stderr := cli("eval", "--run", run, "--data", data, "--json")
+	require.Zero(t, code, stderr)
+	require.NoError(t, json.Unmarshal([]byte(stdout), &ev))
+	require.Equal(t, 24, ev.Images)
+	require.Len(t, ev.Levels, 8)
+	require.Positive(t, ev.Loss)
+	// The run's own pictures, where it found them: only the held-out ones.
+	code, stdout, stderr = cli("eval", "--run", run, "--data", filepath.Join(trained.dir, "pictures"), "--json")
+	require.Zero(t, code, stderr)
+	require.NoError(t, json.Unmarshal([]byte(stdout), &ev))
+	require.True(t, ev.HeldOut)
+	require.Less(t, ev.Images, 24)
+	code, again, _ := cli("eval", "--run", run, "--data", filepath.Join(trained.dir, "pictures"), "--json")
+	require.Zero(t, code)
+	require.Equal(t, stdout, again)
+	code, stdout, _ = cli("eval", "--run", run, "--data", data)
+	require.Zero(t, code)
+	require.Contains(t, stdout, "on 24 pictures: loss")
+	other := pictures(t, filepath.Join(t.TempDir(), "x"), 4)
+	require.NoError(t, os.Rename(filepath.Join(other, "dog"), filepath.Join(other, "cow")))
+	refused(t, 2, `there is no class "cow"`, "eval", "--run", run, "--data", other)
+}
+
+func TestResumeWithMoreSteps(t *testing.T) {
+	run := trainedRun(t)
+	code, stdout, stderr := cli("train", "--run", run, "--resume", "--steps", "5", "--json")
+	require.Zero(t, code, stderr)
+	var res trainResult
+	require.NoError(t, json.Unmarshal([]byte(stdout), &res))
+	require.True(t, res.Done)
+	require.EqualValues(t, 5, res.Step)
+	require.Contains(t, stderr, "Going on after step 3 of 5")
+	// A run that has all its steps has nothing to do, and says so.
+	code, stdout, stderr = cli("train", "--run", run, "--resume")
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, "Done: 5 steps")
+}
+
+func TestScan(t *testing.T) {
+	dir := pictures(t, t.TempDir(), 5)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "cat", "bad.jpg"), []byte("x"), 0o644))
+	before := snapshot(t, dir)
+	code, stdout, stderr := cli("scan", dir)
+	require.Zero(t, code, stderr)
+	for _, want := range []string{"5 usable pictures", "cat", "dog", "8×8", "cat/bad.jpg: ", "--size 8 --channels 3"} {
+		require.Contains(t, stdout, want)
+	}
+	code, stdout, _ = cli("scan", dir, "--json")
+	require.Zero(t, code)
+	var rep struct {
+		Items []struct{ Name string }
+		Bad   []struct{ Name, Reason string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(stdout), &rep))
+	require.Len(t, rep.Items, 5)
+	require.Len(t, rep.Bad, 1)
+	require.Equal(t, before, snapshot(t, dir))
+	refused(t, 2, "scan takes one folder", "scan")
+	refused(t, 1, "does not exist", "scan", filepath.Join(dir, "none"))
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	code, stdout, _ := cli("version", "--json")
+	require.Zero(t, code)
+	var v versionInfo
+	require.NoError(t, json.Unmarshal([]byte(stdout), &v))
+	require.Equal(t, "1.27.0", v.Runtime)
+	for _, cmd := range []string{"scan", "train", "sample", "export", "eval", "bench", "demo", "version", "runtime install"} {
+		code, stdout, stderr := cli(append(strings.Fields(cmd), "--help")...)
+		require.Zero(t, code, cmd)
+		require.Empty(t, stderr)
+		require.Contains(t, stdout, "Examples:\n", cmd)
+	}
+	refused(t, 2, `there is no subcommand "tarin"; did you mean "train"?`, "tarin")
+	refused(t, 2, `one word too many`, "version", "please")
+}
+
+func TestDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0 s", 12 * time.Second: "12 s", 60 * time.Second: "1 min", 95 * time.Second: "1 min 35 s",
+		3 * time.Hour: "3 h", 26*time.Hour + 40*time.Minute: "1 d 2 h",
+	} {
+		require.Equal(t, want, duration(d))
+	}
+}
+
+func TestQuote(t *testing.T) {
+	require.Equal(t, "/a/b-c.d", quote("/a/b-c.d"))
+	require.Equal(t, `'/my runs/it'\''s'`, quote("/my runs/it's"))
+}
+
+func TestOneLine(t *testing.T) {
+	require.Equal(t, "a; b", oneLine(fmt.Errorf("%w: a\nb", errUsage)))
+	require.NotEmpty(t, oneLine(context.Canceled))
+	require.True(t, slices.Contains(devices, "cpu"))
+}
