@@ -16,8 +16,8 @@ import (
 	"os"
 )
 
-// MaxPixels is the largest picture read or drawn, in pixels: 16,384 squared, one gigabyte as RGBA.
-const MaxPixels = 1 << 28
+// MaxPixels is the largest picture read or drawn, in pixels: 16,384 by 8,192, half a gigabyte as RGBA.
+const MaxPixels = 1 << 27
 
 // FromCHW draws c×h×w values as *image.Gray, *image.RGBA (opaque) or *image.NRGBA for c = 1, 3, 4. A value x becomes
 // round(255·clamp(x/2 + 1/2, 0, 1)), halves to even, as in diffusers' VaeImageProcessor.denormalize and numpy_to_pil.
