@@ -161,20 +161,20 @@ func Images(s *page.Services, name string, refs []studio.Ref) {
 		kit.Row(lang.L("Enlarge"), lang.L("Whole-number magnification with crisp pixels."), scale), labels, sheetMeta)
 	n := map[string]any{"N": page.Int(len(refs))}
 	x := &exporter{s: s, name: name, kinds: []kind{
-		{"images", lang.L("PNG files"), lang.L("{{.N}} PNG files in a folder.", n), pngMeta, func() writer {
+		{"images", lang.L("PNG files"), lang.L("Each picture becomes a PNG file in one folder. Pictures: {{.N}}", n), pngMeta, func() writer {
 			keep := pngMeta.Checked
 			return func(ctx context.Context, out string, report studio.ProgressFunc) error {
 				_, err := s.Studio.Export.Images(ctx, refs, out, keep, report)
 				return err
 			}
 		}},
-		{"sheet", lang.L("Contact sheet"), lang.L("One PNG with {{.N}} pictures side by side.", n), sheet, func() writer {
+		{"sheet", lang.L("Contact sheet"), lang.L("One PNG with all pictures side by side. Pictures: {{.N}}", n), sheet, func() writer {
 			opt := studio.SheetOptions{Columns: colsOf(), Spacing: spacingOf(), Scale: scaleOf(), Labels: labels.Checked, Metadata: sheetMeta.Checked}
 			return func(ctx context.Context, out string, report studio.ProgressFunc) error {
 				return s.Studio.Export.Sheet(ctx, refs, out, opt, report)
 			}
 		}},
-		{"zip", lang.L("Zip"), lang.L("One zip file with {{.N}} PNG files.", n), zipMeta, func() writer {
+		{"zip", lang.L("Zip"), lang.L("One zip file of PNG files. Pictures: {{.N}}", n), zipMeta, func() writer {
 			keep := zipMeta.Checked
 			return func(ctx context.Context, out string, report studio.ProgressFunc) error {
 				return s.Studio.Export.Zip(ctx, refs, out, keep, report)

@@ -78,6 +78,7 @@ func (c *creation) build() {
 	s := c.p.s
 	pick := func(changed func(i int)) *widget.Select {
 		sel := widget.NewSelect(nil, nil)
+		sel.PlaceHolder = "–"
 		sel.OnChanged = func(string) {
 			if i := sel.SelectedIndex(); !c.filling && i >= 0 {
 				changed(i)
@@ -177,6 +178,7 @@ func (c *creation) build() {
 	c.progress.Hide()
 	c.make = kit.NewAction(lang.L("Sample"), theme.MediaPlayIcon(), c.start)
 	c.make.Button.Importance = widget.HighImportance
+	c.make.SetReason(lang.L("Reading the models…"))
 	c.hide = kit.Button(lang.L("Close"), nil, widget.MediumImportance, c.close)
 	right := container.NewBorder(nil, container.NewVBox(c.hint, c.progress), nil, nil, container.NewVBox(grid))
 	body := container.NewBorder(nil, container.NewBorder(nil, nil, nil, container.NewHBox(c.hide), c.make), nil, nil,

@@ -204,6 +204,7 @@ func (t *setup) control(f studio.Field) (*fieldControl, fyne.CanvasObject) {
 			names[i] = page.Text(ch.Label)
 		}
 		c.pick = widget.NewSelect(names, nil)
+		c.pick.PlaceHolder = "–"
 		c.pick.OnChanged = func(string) {
 			if i := c.pick.SelectedIndex(); !t.filling && i >= 0 {
 				set(f.Choices[i].Value)

@@ -559,6 +559,13 @@ type content[K comparable] struct {
 	g       *Grid[K]
 	objects []fyne.CanvasObject
 	spark   *canvas.Rectangle // empty; refreshing it repaints the window and nothing more
+
+	before, last press // the two latest presses of a button
+}
+
+type press struct {
+	item int
+	mod  fyne.KeyModifier
 }
 
 func (c *content[K]) MinSize() fyne.Size {
@@ -606,6 +613,7 @@ func (c *content[K]) at(pos fyne.Position) int {
 func (c *content[K]) MouseDown(e *desktop.MouseEvent) {
 	g := c.g
 	i := c.at(e.Position)
+	c.before, c.last = c.last, press{i, e.Modifier}
 	g.Focus()
 	if e.Button != desktop.MouseButtonSecondary {
 		g.click(i, e.Modifier)
@@ -629,7 +637,8 @@ func (c *content[K]) MouseUp(*desktop.MouseEvent) {}
 
 // DoubleTapped opens an item.
 func (c *content[K]) DoubleTapped(e *fyne.PointEvent) {
-	if i := c.at(e.Position); i >= 0 && c.g.OnOpen != nil {
+	// Two quick clicks on different items, or with a key held, select; they do not open.
+	if i := c.at(e.Position); i >= 0 && c.g.OnOpen != nil && c.before == c.last && c.last == (press{i, 0}) {
 		c.g.OnOpen(i)
 	}
 }

@@ -135,6 +135,24 @@ func TestSelection(t *testing.T) {
 	require.Zero(t, g.Count())
 }
 
+func TestDoubleClickOpensOnlyOneItem(t *testing.T) {
+	g := open(t, numbered(40), newShelf(), 800, 600)
+	opened := -1
+	g.OnOpen = func(i int) { opened = i }
+	at := func(i int) *fyne.PointEvent {
+		return &fyne.PointEvent{Position: fyne.NewPos(float32(i)*g.cell.Width+20, 20)}
+	}
+	click(g, 0, 0)
+	click(g, 1, fyne.KeyModifierShift)
+	g.content.DoubleTapped(at(1))
+	require.Equal(t, -1, opened)
+	require.Equal(t, []int{0, 1}, g.Selected())
+	click(g, 1, 0)
+	click(g, 1, 0)
+	g.content.DoubleTapped(at(1))
+	require.Equal(t, 1, opened)
+}
+
 func TestKeys(t *testing.T) {
 	g := open(t, numbered(40), newShelf(), 800, 600)
 	var did string

@@ -100,12 +100,14 @@ func New(s *page.Services) *View {
 		}
 		return lang.L("step {{.Step}}", map[string]any{"Step": page.Int(v.grids[i].Step)})
 	}
-	v.chooser = widget.NewSelect(nil, func(string) {
+	v.chooser = widget.NewSelect(nil, nil)
+	v.chooser.PlaceHolder = "–"
+	v.chooser.OnChanged = func(string) {
 		if i := v.chooser.SelectedIndex(); i >= 0 && i < len(v.choices) && v.choices[i] != v.weights {
 			v.weights = v.choices[i]
 			v.filterGrids()
 		}
-	})
+	}
 	v.empty = kit.Muted(lang.L("The first samples appear at the first sampling interval. Choose “Sample now” to see some at once."))
 	v.empty.Alignment = fyne.TextAlignCenter
 	head := container.NewBorder(nil, nil, kit.Heading(lang.L("Samples")), v.chooser)
