@@ -298,7 +298,7 @@ func (o Options) free() func(string) (uint64, error) {
 	return disk.Free
 }
 
-// Train trains the run from where it stands until its last step, or until ctx is cancelled: then it saves and returns no
+// Train trains the run from where it stands until its last step, or until ctx ends: then it saves and returns no
 // error. Only one process at a time may do so; *LockedError otherwise.
 func (r *Run) Train(ctx context.Context, o Options) (out train.Outcome, err error) {
 	lock := flock.New(filepath.Join(r.Dir, LockName))
@@ -321,7 +321,7 @@ func (r *Run) Train(ctx context.Context, o Options) (out train.Outcome, err erro
 	out, err = r.train(ctx, o)
 	state := Stopped
 	switch {
-	case err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		err = nil // stopped while its pictures were being decoded
 	case err != nil:
 		state = Failed

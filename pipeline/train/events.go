@@ -53,11 +53,11 @@ type RolledBack struct {
 	Reason   string
 }
 
-// Paused says that the run waits, with a checkpoint of its state on disk; Continued that it goes on.
-type (
-	Paused    struct{ Step int64 }
-	Continued struct{ Step int64 }
-)
+// Paused says that the run waits, with a checkpoint of its state on disk.
+type Paused struct{ Step int64 }
+
+// Continued says that a paused run goes on.
+type Continued struct{ Step int64 }
 
 func (Started) event()    {}
 func (Measured) event()   {}

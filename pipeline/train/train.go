@@ -56,7 +56,7 @@ type Outcome struct {
 var ErrDiverged = errors.New("the training diverged")
 
 // Run trains a job from its newest checkpoint, or from the beginning where there is none, until its last step is done
-// or ctx is cancelled; then it saves, and returns no error. An error means that the run could not go on; what was saved
+// or ctx ends; then it saves, and returns no error. An error means that the run could not go on; what was saved
 // before is still there.
 func Run(ctx context.Context, j Job) (Outcome, error) {
 	l, err := open(ctx, j)
@@ -68,9 +68,7 @@ func Run(ctx context.Context, j Job) (Outcome, error) {
 	}
 	defer l.close()
 	err = l.train(ctx)
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		err = nil // being stopped is not a failure
-	}
+	err = stopped(ctx, err)
 	// The state is that of the last finished step, whatever happened in the one after.
 	if serr := l.save(context.WithoutCancel(ctx)); serr != nil {
 		err = errors.Join(err, fmt.Errorf("the last checkpoint could not be saved, so the run stands at step %d: %w", l.saved, serr))
@@ -78,9 +76,9 @@ func Run(ctx context.Context, j Job) (Outcome, error) {
 	return Outcome{Step: l.step, Done: l.step >= j.Config.Steps}, err
 }
 
-// stopped hides the error of a run that was stopped while it was being loaded.
+// stopped takes away the error of a run whose context ended: being stopped is not a failure.
 func stopped(ctx context.Context, err error) error {
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil
 	}
 	return err
@@ -329,6 +327,9 @@ func (l *loop) intervals(ctx context.Context, lr float64) error {
 		rec := l.record(lr)
 		if sampleDue {
 			if err := l.measure(ctx, &rec); err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
 				return err
 			}
 		}

@@ -1,0 +1,271 @@
+package runs
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/gofrs/flock"
+	"github.com/stretchr/testify/require"
+
+	"unnoise/pipeline/checkpoint"
+	"unnoise/pipeline/data"
+	"unnoise/pipeline/model"
+	"unnoise/pipeline/train"
+	"unnoise/resources/demo"
+)
+
+const holdEnv = "UNNOISE_TEST_HOLD_LOCK"
+
+// TestMain lets the test binary be a second process that trains a run, to all appearances: it holds the lock.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(holdEnv); dir != "" {
+		r, err := Open(dir)
+		if err != nil {
+			panic(err)
+		}
+		l := flock.New(filepath.Join(dir, LockName))
+		if ok, err := l.TryLock(); !ok || err != nil {
+			panic(fmt.Sprint(ok, err))
+		}
+		if err := r.setStatus(Running, 0, nil); err != nil {
+			panic(err)
+		}
+		fmt.Println("held")
+		select {}
+	}
+	os.Exit(m.Run())
+}
+
+// newRun makes a small run of demo pictures.
+func newRun(t *testing.T) *Run {
+	t.Helper()
+	src := filepath.Join(t.TempDir(), "pictures")
+	require.NoError(t, demo.Write(t.Context(), src, 24, 1))
+	p, err := model.FindPreset("tiny")
+	require.NoError(t, err)
+	c := train.Defaults(p)
+	c.Steps, c.Batch, c.SampleCount, c.SampleSteps = 3, 4, 2, 2
+	info, err := NewInfo("tiny", model.Options{
+		Preprocess: data.Preprocess{Width: 8, Height: 8, Channels: 3}, Classes: demo.Classes(),
+	}, c, Source{Path: src})
+	require.NoError(t, err)
+	r, err := Create(filepath.Join(t.TempDir(), "0001-run"), info)
+	require.NoError(t, err)
+	return r
+}
+
+func TestCreateOpenUpdate(t *testing.T) {
+	r := newRun(t)
+	require.Equal(t, "0001-run", r.Info().Name)
+	require.NoError(t, r.Update(func(i *Info) { i.Notes, i.Tags, i.Starred = "nice", []string{"a", "ü"}, true }))
+	again, err := Open(r.Dir)
+	require.NoError(t, err)
+	require.Equal(t, r.Info(), again.Info())
+	require.Equal(t, "nice", again.Info().Notes)
+	st, err := again.Status()
+	require.NoError(t, err)
+	require.Equal(t, New, st.State)
+
+	// What another process wrote meanwhile is kept.
+	require.NoError(t, r.Update(func(i *Info) { i.Name = "new name" }))
+	require.NoError(t, again.Update(func(i *Info) { i.Notes = "nicer" }))
+	require.Equal(t, "new name", again.Info().Name)
+
+	_, err = Create(r.Dir, r.Info())
+	require.ErrorIs(t, err, ErrExists)
+	before, err := os.ReadFile(filepath.Join(r.Dir, InfoName))
+	require.NoError(t, err)
+	require.ErrorIs(t, r.Update(func(i *Info) { i.Train.Steps = -1 }), model.ErrOption)
+	after, err := os.ReadFile(filepath.Join(r.Dir, InfoName))
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+}
+
+func TestCreateLeavesNothingBehind(t *testing.T) {
+	dir := t.TempDir()
+	info := newRun(t).Info()
+	info.Train.Batch = 0
+	_, err := Create(filepath.Join(dir, "a", "b"), info)
+	require.ErrorIs(t, err, model.ErrOption)
+	require.NoDirExists(t, filepath.Join(dir, "a"))
+}
+
+func TestOpenRefuses(t *testing.T) {
+	r := newRun(t)
+	_, err := Open(filepath.Join(r.Dir, "none"))
+	require.ErrorContains(t, err, "does not exist")
+	_, err = Open(t.TempDir())
+	require.ErrorContains(t, err, "is not a run")
+	path := filepath.Join(r.Dir, InfoName)
+	good, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for want, change := range map[string]func(map[string]any){
+		"use a newer Unnoise":      func(m map[string]any) { m["version"] = Version + 1 },
+		"has no version":           func(m map[string]any) { delete(m, "version") },
+		"contradicts itself":       func(m map[string]any) { m["model"].(map[string]any)["classes"] = []string{"one"} },
+		"a batch of 0":             func(m map[string]any) { m["train"].(map[string]any)["batch"] = 0 },
+		"there is no objective":    func(m map[string]any) { m["model"].(map[string]any)["objective"] = "magic" },
+		"there is no noise schedu": func(m map[string]any) { m["model"].(map[string]any)["schedule"] = "magic" },
+	} {
+		var m map[string]any
+		require.NoError(t, json.Unmarshal(good, &m))
+		change(m)
+		require.NoError(t, writeJSON(path, m))
+		_, err := Open(r.Dir)
+		require.ErrorContains(t, err, want)
+	}
+	require.NoError(t, os.WriteFile(path, good[:len(good)/2], 0o644))
+	_, err = Open(r.Dir)
+	require.ErrorContains(t, err, "is damaged")
+}
+
+func FuzzReadInfo(f *testing.F) {
+	f.Add([]byte(`{"version":1}`))
+	f.Add([]byte(`{"version":1,"model":{"version":1,"unet":{"sample_size":[1,2]},"objective":"v"},"train":{"steps":1}}`))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, InfoName), b, 0o644))
+		if i, err := readInfo(dir); err == nil {
+			require.NoError(t, i.Model.Validate())
+		}
+	})
+}
+
+func TestTrainStatusAndWeights(t *testing.T) {
+	r := newRun(t)
+	_, _, _, err := r.Weights(-1, "")
+	require.ErrorContains(t, err, "has no checkpoint yet")
+	est, err := r.Measure(t.Context(), Options{})
+	require.NoError(t, err)
+	require.Positive(t, est.StepSeconds)
+	out, err := r.Train(t.Context(), Options{})
+	require.NoError(t, err)
+	require.Equal(t, train.Outcome{Step: 3, Done: true}, out)
+	require.NotEmpty(t, r.Info().Data.Fingerprint)
+	require.Equal(t, 24, r.Info().Data.Images)
+	st, err := r.Status()
+	require.NoError(t, err)
+	require.Equal(t, Done, st.State)
+	require.EqualValues(t, 3, st.Step)
+	ema, step, name, err := r.Weights(-1, "")
+	require.NoError(t, err)
+	require.EqualValues(t, 3, step)
+	require.Equal(t, train.EMAName, name)
+	raw, _, name, err := r.Weights(3, train.RawName)
+	require.NoError(t, err)
+	require.Equal(t, train.RawName, name)
+	require.NotEqual(t, ema, raw)
+	_, _, _, err = r.Weights(3, "best")
+	require.ErrorIs(t, err, model.ErrOption)
+	_, _, _, err = r.Weights(4, "")
+	require.ErrorIs(t, err, checkpoint.ErrNone)
+	recs, err := r.Log()
+	require.NoError(t, err)
+	require.Len(t, recs, 1)
+
+	// More steps: it is a stopped run again. The pictures are gone, and it goes on with its own.
+	require.NoError(t, r.Update(func(i *Info) { i.Train.Steps = 5 }))
+	st, err = r.Status()
+	require.NoError(t, err)
+	require.Equal(t, Stopped, st.State)
+	require.NoError(t, os.RemoveAll(r.Info().Data.Path))
+	out, err = r.Train(t.Context(), Options{})
+	require.NoError(t, err)
+	require.Equal(t, train.Outcome{Step: 5, Done: true}, out)
+}
+
+func TestStoppedBeforeItBegan(t *testing.T) {
+	r := newRun(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	out, err := r.Train(ctx, Options{})
+	require.NoError(t, err)
+	require.Equal(t, train.Outcome{}, out)
+	st, err := r.Status()
+	require.NoError(t, err)
+	require.Equal(t, Stopped, st.State)
+}
+
+func TestFailureIsNoted(t *testing.T) {
+	r := newRun(t)
+	require.NoError(t, os.RemoveAll(r.Info().Data.Path))
+	_, err := r.Train(t.Context(), Options{})
+	require.ErrorContains(t, err, "does not exist")
+	st, err := r.Status()
+	require.NoError(t, err)
+	require.Equal(t, Failed, st.State)
+	require.Contains(t, st.Error, "does not exist")
+}
+
+func TestOneProcessTrains(t *testing.T) {
+	r := newRun(t)
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), holdEnv+"="+r.Dir)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "held\n", line)
+
+	st, err := r.Status()
+	require.NoError(t, err)
+	require.Equal(t, Running, st.State)
+	require.Equal(t, cmd.Process.Pid, st.PID)
+	_, err = r.Train(t.Context(), Options{})
+	var locked *LockedError
+	require.ErrorAs(t, err, &locked)
+	require.ErrorContains(t, err, fmt.Sprintf("is being trained by process %d", cmd.Process.Pid))
+	require.NoError(t, r.Update(func(i *Info) { i.Starred = true }), "it may be annotated meanwhile")
+
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	st, err = r.Status()
+	require.NoError(t, err)
+	require.Equal(t, Interrupted, st.State)
+	done, err := r.Train(t.Context(), Options{})
+	require.NoError(t, err)
+	require.True(t, done.Done)
+}
+
+func TestFullDiskIsFoundBefore(t *testing.T) {
+	r := newRun(t)
+	_, err := r.Train(t.Context(), Options{Free: func(string) (uint64, error) { return 1 << 20, nil }})
+	require.ErrorContains(t, err, "the disk is too full for this run")
+	require.NoDirExists(t, r.Checkpoints())
+	require.NoDirExists(t, filepath.Join(r.Dir, CacheDir))
+}
+
+func TestChangedPictures(t *testing.T) {
+	r := newRun(t)
+	_, err := r.Train(t.Context(), Options{})
+	require.NoError(t, err)
+	require.NoError(t, r.Update(func(i *Info) { i.Train.Steps = 4 }))
+	// The decoded pictures are lost and the folder has changed: it goes on with what there is, and says so.
+	require.NoError(t, os.RemoveAll(filepath.Join(r.Dir, CacheDir)))
+	src := r.Info().Data.Path
+	require.NoError(t, demo.Write(t.Context(), src, 28, 2))
+	var warned []string
+	_, err = r.Train(t.Context(), Options{Events: func(e train.Event) {
+		if w, ok := e.(train.Warned); ok {
+			warned = append(warned, w.Message)
+		}
+	}})
+	require.NoError(t, err)
+	require.Len(t, warned, 1)
+	require.Contains(t, warned[0], "have changed since the run began")
+	// With a class gone it cannot.
+	require.NoError(t, r.Update(func(i *Info) { i.Train.Steps = 5 }))
+	require.NoError(t, os.RemoveAll(filepath.Join(r.Dir, CacheDir)))
+	require.NoError(t, os.RemoveAll(filepath.Join(src, demo.Classes()[0])))
+	_, err = r.Train(t.Context(), Options{})
+	require.ErrorContains(t, err, "now have 3 classes, and this run was made for 4")
+}
