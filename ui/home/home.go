@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/lang"
 	"fyne.io/fyne/v2/layout"
@@ -16,6 +17,7 @@ import (
 
 	"unnoise/app/events"
 	"unnoise/app/studio"
+	"unnoise/resources/appicon"
 	"unnoise/ui/icons"
 	"unnoise/ui/kit"
 	"unnoise/ui/page"
@@ -43,6 +45,11 @@ type Page struct {
 		run                        string
 	}
 
+	starting *page.Task // the demo, until it trains
+	startBar *kit.Meter
+	startRow *widget.Label
+	start    fyne.CanvasObject
+
 	shown  bool
 	dirty  bool
 	loaded time.Time
@@ -65,8 +72,19 @@ func (p *Page) Icon() fyne.Resource { return icons.Home }
 func (p *Page) Content() fyne.CanvasObject {
 	p.begin = container.NewStack()
 	p.crashed = container.New(layout.NewCustomPaddedVBoxLayout(8))
+	p.begin.Hide()
+	p.crashed.Hide()
 	p.running = container.NewStack(p.jobCard())
 	p.running.Hide()
+	p.startBar, p.startRow = kit.NewMeter(200), kit.Caption("")
+	cancel := kit.Button(lang.L("Cancel"), nil, widget.MediumImportance, func() {
+		if p.starting != nil {
+			p.starting.Cancel()
+		}
+	})
+	p.start = kit.Card(container.NewBorder(nil, nil, nil, container.NewCenter(cancel),
+		container.NewVBox(kit.Ellipsis(lang.L("Starting the demo"), true), kit.Pad(0, 0, 7, 7, p.startBar), p.startRow)))
+	p.start.Hide()
 	p.runsGrid = kit.Tiles(picture+20, picture+72, 10, false)
 	p.galleriesGrid = kit.Tiles(picture+20, picture+72, 10, false)
 	p.runs = section(lang.L("Recent runs"), lang.L("All runs"), func() { p.s.Navigate(page.Runs, nil) }, p.runsGrid)
@@ -77,7 +95,7 @@ func (p *Page) Content() fyne.CanvasObject {
 	actions := kit.Buttons(
 		kit.Button(lang.L("Try the demo"), icons.Demo, widget.MediumImportance, p.demo),
 		kit.Button(lang.L("Open a folder…"), theme.FolderOpenIcon(), widget.HighImportance, p.open))
-	return kit.Page(kit.Title(p.Title()), actions, kit.WideScroll(p.begin, p.crashed, p.running, p.runs, p.galleries))
+	return kit.Page(kit.Title(p.Title()), actions, kit.WideScroll(container.New(&middle{width: 760}, p.begin), p.start, p.crashed, p.running, p.runs, p.galleries))
 }
 
 func section(title, more string, open func(), body fyne.CanvasObject) *fyne.Container {
@@ -89,12 +107,18 @@ func section(title, more string, open func(), body fyne.CanvasObject) *fyne.Cont
 func (p *Page) welcome() fyne.CanvasObject {
 	choice := func(icon fyne.Resource, title, text string, tapped func()) fyne.CanvasObject {
 		img := container.NewGridWrap(fyne.NewSize(34, 34), widget.NewIcon(icon))
-		return kit.NewTapCard(kit.Pad(8, 8, 8, 8, container.NewBorder(nil, nil, container.NewVBox(img), nil,
+		return kit.NewTapCard(kit.Pad(10, 10, 10, 10, container.NewBorder(nil, nil, kit.Pad(4, 0, 0, 4, container.NewVBox(img)), nil,
 			container.NewVBox(kit.Heading(title), kit.Muted(text)))), tapped)
 	}
-	return container.NewVBox(
-		kit.Text(lang.L("Unnoise learns from a folder of your pictures and makes new ones like them, on this computer alone.")),
-		kit.Tiles(300, 120, 12, true,
+	logo := canvas.NewImageFromResource(fyne.NewStaticResource("unnoise.png", appicon.PNG))
+	logo.FillMode = canvas.ImageFillContain
+	logo.SetMinSize(fyne.NewSize(112, 112))
+	title := kit.Title("Unnoise")
+	title.Alignment = fyne.TextAlignCenter
+	text := kit.Text(lang.L("Unnoise learns from a folder of your pictures and makes new ones like them, on this computer alone."))
+	text.Alignment = fyne.TextAlignCenter
+	return container.NewVBox(kit.Gap(1, 20), logo, title, text, kit.Gap(1, 10),
+		kit.Tiles(300, 136, 12, true,
 			choice(icons.Demo, lang.L("Try the demo"), lang.L("Trains a small network on built-in pictures. The first samples appear within minutes."), p.demo),
 			choice(theme.FolderOpenIcon(), lang.L("Open a folder"), lang.L("Choose a folder or zip of pictures, or drop it anywhere onto this window."), p.open)))
 }
@@ -151,6 +175,16 @@ func (p *Page) Event(ev any) {
 func (p *Page) Tick() {
 	if p.dirty && time.Since(p.loaded) > time.Second {
 		p.load()
+	}
+	visible(p.start, p.starting != nil)
+	if p.starting != nil {
+		pr := p.starting.Progress()
+		p.startBar.Set(pr.Fraction())
+		line := page.Text(pr.Phase)
+		if pr.Total > 0 {
+			line += " · " + page.Int(pr.Done) + " / " + page.Int(pr.Total)
+		}
+		set(p.startRow, line)
 	}
 	snap := p.s.Studio.Training.Snapshot()
 	if !snap.Busy() {
@@ -262,12 +296,14 @@ func (p *Page) show(f found) {
 	if len(f.runs) == 0 && len(f.galleries) == 0 {
 		p.begin.Objects = []fyne.CanvasObject{p.welcome()}
 	}
+	visible(p.begin, len(p.begin.Objects) > 0)
 	p.begin.Refresh()
 
 	p.crashed.RemoveAll()
 	for _, it := range f.interrupted {
 		p.crashed.Add(p.crashCard(it))
 	}
+	visible(p.crashed, len(f.interrupted) > 0)
 
 	p.runsGrid.RemoveAll()
 	for _, r := range f.runs {
@@ -358,18 +394,34 @@ func (p *Page) demo() {
 		return
 	}
 	p.s.WithRuntime(func() {
-		p.s.Run(lang.L("Starting the demo"), func(ctx context.Context, report func(page.Progress)) error {
+		if p.starting != nil {
+			return
+		}
+		p.starting = p.s.Run(lang.L("Starting the demo"), func(ctx context.Context, report func(page.Progress)) error {
 			return p.s.Studio.Training.StartDemo(ctx, report)
 		}, func(err error) {
+			p.starting = nil
 			if err != nil {
 				p.s.Fail(err)
 				return
 			}
 			p.s.Navigate(page.Train, page.WatchRun{})
 		})
+		p.Tick()
 	})
 }
 
 func (p *Page) open() {
 	p.s.PickFolder(func(path string) { p.s.Navigate(page.Datasets, page.ImportPath{Path: path}) })
+}
+
+// middle keeps its one object in the middle, at most so wide.
+type middle struct{ width float32 }
+
+func (l *middle) MinSize(objs []fyne.CanvasObject) fyne.Size { return objs[0].MinSize() }
+
+func (l *middle) Layout(objs []fyne.CanvasObject, size fyne.Size) {
+	w := min(size.Width, l.width)
+	objs[0].Resize(fyne.NewSize(w, size.Height))
+	objs[0].Move(fyne.NewPos((size.Width-w)/2, 0))
 }

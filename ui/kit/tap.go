@@ -71,15 +71,17 @@ func (c *TapCard) Cursor() desktop.Cursor { return desktop.PointerCursor }
 // larger than they are keep crisp pixels.
 type Picture struct {
 	widget.BaseWidget
-	img *canvas.Image
-	box *fyne.Container
-	min fyne.Size
+	img   *canvas.Image
+	blank *fyne.Container // a sign for no picture
+	box   *fyne.Container
+	min   fyne.Size
 }
 
 // NewPicture makes an empty picture with a smallest size.
 func NewPicture(w, h float32) *Picture {
 	p := &Picture{img: &canvas.Image{FillMode: canvas.ImageFillContain, ScaleMode: canvas.ImageScaleFastest}, min: fyne.NewSize(w, h)}
-	p.box = container.NewStack(NewSurface(uitheme.ColorNameWell, "", 6, nil), Pad(4, 4, 4, 4, p.img))
+	p.blank = container.NewCenter(container.NewGridWrap(fyne.NewSize(28, 28), widget.NewIcon(theme.NewDisabledResource(theme.MediaPhotoIcon()))))
+	p.box = container.NewStack(NewSurface(uitheme.ColorNameWell, "", 6, nil), p.blank, Pad(4, 4, 4, 4, p.img))
 	p.ExtendBaseWidget(p)
 	return p
 }
@@ -87,7 +89,10 @@ func NewPicture(w, h float32) *Picture {
 // Set shows an image; nil empties the picture.
 func (p *Picture) Set(img image.Image) {
 	p.img.Image = img
-	if img != nil {
+	if img == nil {
+		p.blank.Show()
+	} else {
+		p.blank.Hide()
 		p.img.ScaleMode = canvas.ImageScaleFastest
 		if b := img.Bounds(); float32(b.Dx()) < p.min.Width && float32(b.Dy()) < p.min.Height {
 			p.img.ScaleMode = canvas.ImageScalePixels
