@@ -20,6 +20,7 @@ import (
 
 	"unnoise/app/studio"
 	"unnoise/app/workspace"
+	"unnoise/resources/appicon"
 	"unnoise/ui/i18n"
 	"unnoise/ui/kit"
 	"unnoise/ui/page"
@@ -27,7 +28,7 @@ import (
 )
 
 // ID names the program to the desktop.
-const ID = "org.unnoise.Unnoise"
+const ID = "unnoise.studio"
 
 // Options says what Run opens.
 type Options struct {
@@ -66,6 +67,7 @@ func Run(ctx context.Context, opts Options) error {
 		}
 	}
 	r.app = app.NewWithID(ID)
+	r.app.SetIcon(fyne.NewStaticResource("unnoise.png", appicon.PNG))
 	r.app.Settings().SetTheme(uitheme.New(uitheme.System))
 	r.win = r.app.NewWindow("Unnoise")
 	r.win.SetPadded(false)

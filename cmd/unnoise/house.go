@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -12,13 +14,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"unnoise/app/demo"
+	"unnoise/app/studio"
 	"unnoise/pipeline/model"
 	"unnoise/runtime/ort"
 	"unnoise/runtime/ortlib"
+	"unnoise/ui"
 )
 
-// window opens the window; without one built in, it shows the help.
-func (a *app) window(cmd *cobra.Command) error { return cmd.Help() }
+// window opens the window on a workspace.
+func (a *app) window(ctx context.Context, workspace string) error {
+	if runtime.GOOS == "linux" && os.Getenv("DISPLAY") == "" && os.Getenv("WAYLAND_DISPLAY") == "" {
+		return errors.New("there is no display to open the window on; “unnoise help” lists what can be done without one, and “unnoise demo” shows it")
+	}
+	studio.SetVersion(version)
+	return ui.Run(ctx, ui.Options{Workspace: workspace})
+}
 
 // needRuntime loads the ONNX Runtime library, or says how to get it.
 func needRuntime(ctx context.Context) error { return ort.InitDefault(ctx) }
