@@ -74,6 +74,7 @@ func newImagesTab(d *detail) *imagesTab {
 	t := &imagesTab{d: d, cancel: func() {}}
 	t.list = &itemList{t: t}
 	t.grid = imagegrid.New[studio.Ref](t.list, d.s.Studio.Thumbs)
+	t.grid.Post = d.s.Post
 	t.grid.OnSelect = t.selected
 	t.grid.OnDelete = t.exclude
 	t.grid.OnInfo = func() { d.s.InspectorChanged() }

@@ -74,6 +74,7 @@ func newDetail(p *Page) *detail {
 		grid.Add(container.NewBorder(head, nil, nil, nil, d.panes[i]))
 	}
 	d.scrub = viewer.NewScrubber(d.showStep)
+	d.scrub.Post = p.s.Post
 	d.stepLine = widget.NewLabel("")
 	d.stepLine.Importance = widget.LowImportance
 	d.which = widget.NewSelect(names, nil)
@@ -266,7 +267,7 @@ func (d *detail) nearest() {
 			seq := d.seq
 			d.p.s.Studio.Thumbs.Request(n.Ref, 256, func(img *image.RGBA, err error) {
 				if err == nil {
-					fyne.Do(func() {
+					d.p.s.Post(func() {
 						if seq == d.seq {
 							pic.Set(img)
 						}
@@ -419,6 +420,7 @@ func (p *Page) walk(refs []studio.Ref, n int) {
 			v.SetImage(frames[i])
 		}
 	})
+	scrub.Post = p.s.Post
 	scrub.Caption = func(i int) string { return stepOf(i+1, len(frames)) }
 	d := p.detail
 	d.over(lang.L("From {{.A}} to {{.B}}", map[string]any{"A": refs[0].Name, "B": refs[1].Name}), container.NewBorder(d.progress, scrub, nil, nil, v), save)

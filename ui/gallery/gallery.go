@@ -101,6 +101,7 @@ func (l *images) Item(i int) imagegrid.Item {
 // Content implements page.Page.
 func (p *Page) Content() fyne.CanvasObject {
 	p.grid = imagegrid.New[studio.Ref](p.images, p.s.Studio.Thumbs)
+	p.grid.Post = p.s.Post
 	p.grid.OnSelect = p.selected
 	p.grid.OnOpen = func(i int) { p.detail.show(i) }
 	p.grid.OnDelete, p.grid.OnStar = p.deleteSelected, p.starSelected
@@ -201,7 +202,7 @@ func (p *Page) fillRow(i widget.ListItemID, o fyne.CanvasObject) {
 	pic.Set(nil)
 	p.s.Studio.Thumbs.Request(g.Cover, 92, func(img *image.RGBA, err error) {
 		if err == nil {
-			fyne.Do(func() {
+			p.s.Post(func() {
 				if p.rows[o] == g.ID {
 					pic.Set(img)
 				}

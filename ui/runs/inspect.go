@@ -145,7 +145,7 @@ func (n *inspector) show(r *studio.Run) {
 		id := r.ID
 		n.p.s.Studio.Thumbs.Request(r.Cover, 400, func(img *image.RGBA, err error) {
 			if err == nil {
-				fyne.Do(func() {
+				n.p.s.Post(func() {
 					if n.run.ID == id {
 						n.pic.Set(img)
 					}

@@ -274,7 +274,7 @@ func (p *Page) fillRow(i widget.ListItemID, o fyne.CanvasObject) {
 	id := run.ID
 	p.s.Studio.Thumbs.Request(run.Cover, 64, func(img *image.RGBA, err error) {
 		if err == nil {
-			fyne.Do(func() {
+			p.s.Post(func() {
 				if r.id == id {
 					r.cover.Set(img)
 				}

@@ -365,7 +365,7 @@ func (t *setup) showFacts() {
 		ref := studio.Ref{Kind: studio.DatasetCover, Owner: d.ID}
 		t.p.s.Studio.Thumbs.Request(ref, 168, func(img *image.RGBA, err error) {
 			if err == nil {
-				fyne.Do(func() { t.cover.Set(img) })
+				t.p.s.Post(func() { t.cover.Set(img) })
 			}
 		})
 		return

@@ -53,6 +53,8 @@ type Grid[K comparable] struct {
 	OnZoom func(step int)
 	// Labels shows each item's label beneath it.
 	Labels bool
+	// Post hands a function to the UI thread: fyne.Do, save in tests.
+	Post func(func())
 
 	src      Source[K]
 	thumbs   Thumbs[K]
@@ -78,7 +80,7 @@ type Grid[K comparable] struct {
 
 // New makes a grid of src whose pictures come from thumbs. src may be nil until SetSource.
 func New[K comparable](src Source[K], thumbs Thumbs[K]) *Grid[K] {
-	g := &Grid[K]{src: src, thumbs: thumbs, step: 4, selected: map[K]struct{}{}, cursor: -1, anchor: -1, cards: map[int]*card{}, cols: 1}
+	g := &Grid[K]{Post: fyne.Do, src: src, thumbs: thumbs, step: 4, selected: map[K]struct{}{}, cursor: -1, anchor: -1, cards: map[int]*card{}, cols: 1}
 	g.content = &content[K]{g: g, spark: canvas.NewRectangle(color.Transparent)}
 	g.content.ExtendBaseWidget(g.content)
 	g.scroll = container.NewVScroll(g.content)
@@ -504,7 +506,7 @@ func (g *Grid[K]) request(i int, c *card) {
 	c.ticket++
 	ticket := c.ticket
 	c.cancel = g.thumbs.Request(key, px, func(img *image.RGBA, err error) {
-		fyne.Do(func() {
+		g.Post(func() {
 			if g.epoch != epoch || c.ticket != ticket || g.cards[i] != c {
 				return
 			}

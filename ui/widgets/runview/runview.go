@@ -94,6 +94,7 @@ func New(s *page.Services) *View {
 
 	v.picture = viewer.New()
 	v.scrubber = viewer.NewScrubber(v.showGrid)
+	v.scrubber.Post = s.Post
 	v.scrubber.Caption = func(i int) string {
 		if i >= len(v.grids) {
 			return ""

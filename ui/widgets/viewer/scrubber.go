@@ -14,6 +14,8 @@ type Scrubber struct {
 	widget.BaseWidget
 	// OnChange is called with the frame to show.
 	OnChange func(i int)
+	// Post hands a function to the UI thread: fyne.Do, save in tests.
+	Post func(func())
 	// Caption names frame i, at the right.
 	Caption func(i int) string
 
@@ -31,7 +33,7 @@ const framesPerSecond = 8
 
 // NewScrubber returns a scrubber with no frames.
 func NewScrubber(onChange func(int)) *Scrubber {
-	s := &Scrubber{OnChange: onChange}
+	s := &Scrubber{OnChange: onChange, Post: fyne.Do}
 	s.slider = widget.NewSlider(0, 1)
 	s.slider.Step = 1
 	s.slider.OnChanged = func(v float64) {
@@ -116,27 +118,39 @@ func (s *Scrubber) Toggle() {
 	s.play.SetIcon(theme.MediaPauseIcon())
 	stop := make(chan struct{})
 	s.stop = stop
+	post := s.Post
 	go func() {
 		t := time.NewTicker(time.Second / framesPerSecond)
 		defer t.Stop()
+		free := make(chan struct{}, 1) // a frame is skipped while the one before has not been shown
+		free <- struct{}{}
 		for {
 			select {
 			case <-stop:
 				return
 			case <-t.C:
-				fyne.DoAndWait(func() {
-					if s.stop != stop {
-						return
-					}
-					if s.Index() >= s.n-1 {
-						s.Stop()
-						return
-					}
-					s.Set(s.Index() + 1)
+			}
+			select {
+			case <-free:
+				post(func() {
+					s.advance(stop)
+					free <- struct{}{}
 				})
+			default:
 			}
 		}
 	}()
+}
+
+// advance shows the next frame, unless playing has been stopped since.
+func (s *Scrubber) advance(stop chan struct{}) {
+	switch {
+	case s.stop != stop:
+	case s.Index() >= s.n-1:
+		s.Stop()
+	default:
+		s.Set(s.Index() + 1)
+	}
 }
 
 // Stop stops playing; call it when the scrubber leaves the screen.

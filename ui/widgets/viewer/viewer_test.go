@@ -117,6 +117,8 @@ func TestCompare(t *testing.T) {
 func TestScrubber(t *testing.T) {
 	at := -1
 	s := NewScrubber(func(i int) { at = i })
+	frames := make(chan func(), 100)
+	s.Post = func(f func()) { frames <- f }
 	shown(t, s, 400, 60)
 	require.True(t, s.play.Disabled())
 	s.SetCount(3)
@@ -128,7 +130,14 @@ func TestScrubber(t *testing.T) {
 	require.Equal(t, 1, s.Index())
 	s.Set(3)
 	s.Toggle()
-	require.Eventually(t, func() bool { return !s.Playing() }, 5*time.Second, 10*time.Millisecond)
+	for s.Playing() {
+		select {
+		case f := <-frames:
+			f()
+		case <-time.After(10 * time.Second):
+			t.Fatal("the frames have stopped")
+		}
+	}
 	require.Equal(t, 5, s.Index())
 	s.Toggle()
 	require.True(t, s.Playing())
