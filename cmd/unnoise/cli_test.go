@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -425,6 +426,15 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 	refused(t, 2, `there is no subcommand "tarin"; did you mean "train"?`, "tarin")
 	refused(t, 2, `one word too many`, "version", "please")
+}
+
+func TestNoDisplay(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("other systems always have one")
+	}
+	t.Setenv("DISPLAY", "")
+	t.Setenv("WAYLAND_DISPLAY", "")
+	refused(t, 1, "there is no display to open the window on")
 }
 
 func TestDuration(t *testing.T) {

@@ -106,6 +106,7 @@ type app struct {
 }
 
 func (a *app) root() *cobra.Command {
+	var workspace string
 	root := &cobra.Command{
 		Use:   "unnoise",
 		Short: "Train image diffusion models on your own pictures",
@@ -122,8 +123,9 @@ Without a subcommand it opens its window.`,
 		Args:          noArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return a.window(cmd) },
+		RunE:          func(cmd *cobra.Command, _ []string) error { return a.window(cmd.Context(), workspace) },
 	}
+	root.Flags().StringVar(&workspace, "workspace", "", "folder with the datasets, runs and galleries (default: the one in the settings)")
 	a.progress.w = a.err
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w; “%s --help” shows what there is", err, cmd.CommandPath())
