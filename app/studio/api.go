@@ -762,7 +762,8 @@ type GalleryService interface {
 	DeleteImages(ctx context.Context, refs ...Ref) error
 	// UseSettings is the request that made an image, for making more like it.
 	UseSettings(ctx context.Context, ref Ref) (SampleRequest, error)
-	// Trajectory samples an image again and keeps x_t, x̂0 and ε̂ of each step.
+	// Trajectory samples an image again and keeps x_t, x̂0 and ε̂ of each step; the last element, with Sigma 0, is
+	// the image itself.
 	Trajectory(ctx context.Context, ref Ref, progress ProgressFunc) ([]TrajectoryStep, error)
 	// Interpolate samples a walk between two seeds and returns its frames.
 	Interpolate(ctx context.Context, req InterpolateRequest, progress ProgressFunc) ([]*image.RGBA, error)

@@ -718,7 +718,7 @@ func (s galleryService) Trajectory(ctx context.Context, ref Ref, progress Progre
 	}
 	meter := newMeter(progress, Text{})
 	var out []TrajectoryStep
-	_, err = sm.Trajectory(ctx, set, index, func(st sampler.Step) error {
+	final, err := sm.Trajectory(ctx, set, index, func(st sampler.Step) error {
 		t := TrajectoryStep{Index: st.Index, Alpha: st.Level.Alpha, Sigma: st.Level.Sigma}
 		var errs [3]error
 		// x_t is brought to the range of a picture, whatever the process's scale; of ε̂, two standard deviations are shown.
@@ -732,7 +732,16 @@ func (s galleryService) Trajectory(ctx context.Context, ref Ref, progress Progre
 	if err != nil {
 		return nil, sentence(err)
 	}
-	return out, nil
+	// Where it ends: the image itself.
+	result, err := show(final, 1)
+	if err != nil {
+		return nil, err
+	}
+	last := TrajectoryStep{Index: len(out), Alpha: 1, Xt: result, X0: result, Eps: result}
+	if len(out) > 0 {
+		last.Eps = out[len(out)-1].Eps
+	}
+	return append(out, last), nil
 }
 
 func (s galleryService) Interpolate(ctx context.Context, req InterpolateRequest, progress ProgressFunc) ([]*image.RGBA, error) {

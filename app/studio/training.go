@@ -43,6 +43,7 @@ type job struct {
 	cancel  context.CancelFunc
 	begun   time.Time
 	stopped bool // by the person
+	paused  bool // the training waits, its state saved
 }
 
 func newSupervisor(c *core) *supervisor {
@@ -378,6 +379,9 @@ func (s *supervisor) listener(id string) func(train.Event) {
 				return r.Owner == id && (r.Kind == RunCover || (r.Kind == SampleGrid && r.Index == int(ev.Step)))
 			})
 			s.c.bus.Publish(events.SamplesAdded{Run: id, Step: ev.Step})
+			if ev.Weights == train.RawName { // the last of the two
+				s.sampled()
+			}
 		case train.Saved:
 			s.c.bus.Publish(events.CheckpointSaved{Run: id, Step: ev.Step})
 		case train.Warned:
@@ -388,12 +392,22 @@ func (s *supervisor) listener(id string) func(train.Event) {
 				"From", ev.From, "To", ev.To, "LR", fmt.Sprintf("%.3g", ev.LR)))
 			s.c.bus.Publish(events.LogGrew{Run: id})
 		case train.Paused:
+			s.setPaused(true)
 			s.state(JobPaused, Text{})
 			s.c.bus.Publish(events.RunsChanged{Run: id})
 		case train.Continued:
+			s.setPaused(false)
 			s.state(JobTraining, Text{})
 			s.c.bus.Publish(events.RunsChanged{Run: id})
 		}
+	}
+}
+
+func (s *supervisor) setPaused(paused bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.job != nil {
+		s.job.paused = paused
 	}
 }
 
@@ -405,16 +419,18 @@ func (s *supervisor) working(ev train.Working) {
 		return
 	}
 	s.set(func(n *Snapshot) { n.SampleDone, n.SampleTotal = ev.Done, ev.Total })
-	switch {
-	case was == JobTraining || was == JobPaused:
+	if was == JobTraining || was == JobPaused {
 		s.state(JobSampling, events.T("samples"))
-	case was == JobSampling && ev.Done == ev.Total:
-		s.mu.Lock()
-		paused := s.job != nil && s.job.control.Paused()
-		s.mu.Unlock()
-		if paused { // the grid was asked for during the pause, and the pause goes on
-			s.state(JobPaused, Text{})
-		}
+	}
+}
+
+// sampled ends the showing of sampling that was asked for during a pause, which goes on.
+func (s *supervisor) sampled() {
+	s.mu.Lock()
+	paused := s.job != nil && s.job.paused
+	s.mu.Unlock()
+	if paused {
+		s.state(JobPaused, Text{})
 	}
 }
 

@@ -1,0 +1,3 @@
+package studio
+
+func runChild(string) {}
