@@ -148,8 +148,7 @@ func (trainingService) Fields() []Field {
 		whole("keep_last", "Keep the last", "How many of the newest checkpoints are kept.", true, 1, 1000, func(r *TrainRequest) *int { return &r.KeepLast }),
 		whole("keep_every", "Keep every", "Checkpoints at multiples of so many steps are kept for good; 0 keeps none.", true, 0, 1e9, func(r *TrainRequest) *int64 { return &r.KeepEvery }),
 		whole("seed", "Seed", "Names all the chance in the run: the same seed and settings give the same run.", true, 0, math.MaxUint64, func(r *TrainRequest) *uint64 { return &r.Seed }),
-		choice("device", "Device", "What computes; empty is what the settings say.", true,
-			choices("", "As in the settings", "cpu", "Processor (CPU)", "webgpu", "Graphics card (WebGPU)", "cuda", "Graphics card (CUDA)"), func(r *TrainRequest) *string { return &r.Device }),
+		choice("device", "Device", "What computes; empty is what the settings say.", true, deviceChoices(), func(r *TrainRequest) *string { return &r.Device }),
 		whole("threads", "Threads", "Processor cores to use; 0 is what the settings say.", true, 0, 1024, func(r *TrainRequest) *int { return &r.Threads }),
 	}
 }

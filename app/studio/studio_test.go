@@ -391,7 +391,10 @@ func TestTrainSampleExport(t *testing.T) {
 		func(e Event) bool { _, ok := e.(events.LogGrew); return ok },
 		func(e Event) bool { _, ok := e.(events.SamplesAdded); return ok },
 		func(e Event) bool { _, ok := e.(events.CheckpointSaved); return ok },
-		func(e Event) bool { n, ok := e.(events.Notice); return ok && strings.Contains(n.Text.String(), "is done") },
+		func(e Event) bool {
+			n, ok := e.(events.Notice)
+			return ok && strings.Contains(n.Text.String(), "is done")
+		},
 	} {
 		waitFor(t, "an event", func() bool { return r.has(match) })
 	}
