@@ -16,6 +16,8 @@ type layout interface {
 	// affine returns a·x + b per sample and channel (plus sum), through the logistic function if sigmoid.
 	affine(b *graph.Builder, x, scale, shift, sum *graph.Value, sigmoid bool) *graph.Value
 	upsample(b *graph.Builder, x *graph.Value) *graph.Value
+	// upconv is conv(upsample(x)).
+	upconv(b *graph.Builder, x *graph.Value, w *Weight) *graph.Value
 	pool(b *graph.Builder, x *graph.Value) *graph.Value
 	// pixels returns [N·H·W, C]; fromPixels its inverse for an image of the given shape.
 	pixels(b *graph.Builder, x *graph.Value) *graph.Value
@@ -54,6 +56,10 @@ func (plain) affine(b *graph.Builder, x, scale, shift, sum *graph.Value, sigmoid
 		y = b.Sigmoid(y)
 	}
 	return y
+}
+
+func (l plain) upconv(b *graph.Builder, x *graph.Value, w *Weight) *graph.Value {
+	return l.conv(b, l.upsample(b, x), w, nil)
 }
 
 func (plain) upsample(b *graph.Builder, x *graph.Value) *graph.Value { return b.Upsample(x) }
@@ -108,6 +114,24 @@ func (l blocked) affine(b *graph.Builder, x, scale, shift, sum *graph.Value, sig
 	y := b.BlockedConv(b.Reshape(x, 1, n*c, h, w), b.Reshape(scale, n*c, 1, 1, 1), b.Reshape(shift, n*c), sum,
 		graph.Conv2D{Stride: 1}, n*c, act)
 	return b.Reshape(y, n, c, h, w)
+}
+
+// upconv convolves the small image once per parity of the output's pixels and
+// interleaves the four results.
+func (l blocked) upconv(b *graph.Builder, x *graph.Value, w *Weight) *graph.Value {
+	n, h, wd := x.Dim(0), x.Dim(2), x.Dim(3)
+	rows := n * w.Out / l.block * h
+	var lines [2]*graph.Value
+	for y := range lines {
+		var part [2]*graph.Value
+		for z := range part {
+			_, geometry := w.Phase(2*y + z)
+			p := b.BlockedConv(x, w.Phases[2*y+z], w.Bias, nil, geometry, 1, "")
+			part[z] = b.Reshape(p, rows*wd, l.block)
+		}
+		lines[y] = b.Reshape(b.Concat(1, part[0], part[1]), rows, 2*wd*l.block)
+	}
+	return b.Reshape(b.Concat(1, lines[0], lines[1]), n, w.Out, 2*h, 2*wd)
 }
 
 func (l blocked) upsample(b *graph.Builder, x *graph.Value) *graph.Value {

@@ -10,6 +10,7 @@ var rules map[string]func(t *Tape, o *op, dy *graph.Value)
 func init() {
 	rules = map[string]func(t *Tape, o *op, dy *graph.Value){
 		"Conv":      convRule,
+		"UpConv":    upConvRule,
 		"Linear":    linearRule,
 		"GroupNorm": groupNormRule,
 		// E[k] = Σ_n [class_n = k] dy_n
@@ -86,23 +87,34 @@ func init() {
 
 // convRule: the input's gradient is a convolution with the reversed filter
 // (Dumoulin and Visin 2016, section 4); of stride 2 after spreading dy with
-// zeros. The weight's gradient is one matrix product over all pixels.
+// zeros. The weight's gradient is one product over all pixels.
 func convRule(t *Tape, o *op, dy *graph.Value) {
-	b, x, w := t.B, o.in[0], o.args.(*Weight)
+	x, w := o.in[0], o.args.(*Weight)
 	t.plus(o.in[1], dy)
-	if w.Bias != nil {
-		pixels := float64(dy.Dim(2) * dy.Dim(3))
-		sum := b.Mul(b.Sum(t.meanOf(dy), false, 0), b.Scalar(pixels))
-		t.trainedPlus(w.Name+".bias", sum)
-	}
-	t.trained(w.Name+".weight", func(before *graph.Value) *graph.Value {
-		return t.weightGrad(x, dy, w, before)
-	})
+	t.layerGrad(x, dy, w)
 	t.give(x, func(before *graph.Value) *graph.Value {
 		if w.Stride == 2 {
 			dy = t.spread(dy, x.Dim(2), x.Dim(3), 1-w.Pad)
 		}
-		return t.l.convInput(b, dy, w, before)
+		return t.l.convInput(t.B, dy, w, before)
+	})
+}
+
+// upConvRule repeats the enlarged image instead of keeping it.
+func upConvRule(t *Tape, o *op, dy *graph.Value) {
+	x, w := o.in[0], o.args.(*Weight)
+	t.layerGrad(t.l.upsample(t.B, x), dy, w)
+	small := t.l.pool(t.B, t.l.convInput(t.B, dy, w, nil))
+	t.plus(x, t.B.Mul(small, t.B.Scalar(4)))
+}
+
+// layerGrad writes the gradients of a convolution's weight and bias.
+func (t *Tape) layerGrad(x, dy *graph.Value, w *Weight) {
+	b := t.B
+	pixels := float64(dy.Dim(2) * dy.Dim(3))
+	t.trainedPlus(w.Name+".bias", b.Mul(b.Sum(t.meanOf(dy), false, 0), b.Scalar(pixels)))
+	t.trained(w.Name+".weight", func(before *graph.Value) *graph.Value {
+		return t.weightGrad(x, dy, w, before)
 	})
 }
 
@@ -141,6 +153,9 @@ func (t *Tape) weightGrad(x, dy *graph.Value, w *Weight, before *graph.Value) *g
 	}
 	n, h, wd := x.Dim(0), x.Dim(2), x.Dim(3)
 	oh, ow := dy.Dim(2), dy.Dim(3)
+	if l, ok := t.l.(blocked); ok && w.GradFormat(l.block) == Columns {
+		return t.columnsGrad(l.block, x, dy, w, before)
+	}
 	if w.Stride == 1 {
 		none := n * h * wd
 		left, down := make([]int, 0, 3*none), make([]int, 0, 3*none)
@@ -174,6 +189,52 @@ func (t *Tape) weightGrad(x, dy *graph.Value, w *Weight, before *graph.Value) *g
 	}
 	xs := b.Reshape(b.Gather(t.tableOf(x), b.Ints(idx, rows, 9)), rows, 9*w.In)
 	return b.Gemm(xs, t.rowsOf(dy), before, true, false)
+}
+
+// columnsGrad writes the same sum as a convolution, which runs half as fast
+// again as the matrix product. Blocks of pixels take the part of the channels: dy, shifted
+// sideways for the three kx, is the filter, as tall as the image; it slides over
+// x by one row up and down, which gives the three ky.
+func (t *Tape) columnsGrad(block int, x, dy *graph.Value, w *Weight, before *graph.Value) *graph.Value {
+	b := t.B
+	n, h, wd := x.Dim(0), x.Dim(2), x.Dim(3)
+	ob, wb := w.Out/block, wd/block
+	// x as [pixel block, row, channel][pixel]
+	places := make([]int, 0, n*wb*h*w.In)
+	for i := range n {
+		for c := range wb {
+			for r := range h {
+				for in := range w.In {
+					places = append(places, ((i*w.In+in)*h+r)*wb+c)
+				}
+			}
+		}
+	}
+	rows := b.Reshape(b.FromBlocked(x, w.In, false), len(places), block)
+	image := b.Reshape(b.Gather(rows, b.Ints(places, len(places))), 1, n*wd, h, w.In)
+	// dy as [kx, output block][pixel block, row, pixel][output]
+	none := n * ob * h * wd
+	places = make([]int, 0, 3*none)
+	for kx := -1; kx <= 1; kx++ {
+		for o := range ob {
+			for i := range n {
+				for c := range wb {
+					for r := range h {
+						for p := range block {
+							at := none
+							if q := c*block + p - kx; q >= 0 && q < wd {
+								at = ((i*ob+o)*h+r)*wd + q
+							}
+							places = append(places, at)
+						}
+					}
+				}
+			}
+		}
+	}
+	pixels := b.PadZero(b.Reshape(dy, none, block), []int{0, 0}, []int{1, 0})
+	filter := b.Reshape(b.Gather(pixels, b.Ints(places, len(places))), 3*w.Out, n*wd, h, 1)
+	return b.BlockedConv(image, filter, nil, before, graph.Conv2D{Stride: 1, Pads: [4]int{1, 0, 1, 0}}, 1, "")
 }
 
 // inside returns the row of pixel (r, c) of image i, or none where that lies outside.

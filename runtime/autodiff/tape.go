@@ -18,9 +18,10 @@ import (
 type Weight struct {
 	Kernel
 	Name     string
-	Forward  *graph.Value // the forward filter, or a linear layer's [O,I]
-	Backward *graph.Value // the backward filter; nil where no gradient of the input is needed
-	Bias     *graph.Value // nil for none
+	Forward  *graph.Value         // the forward filter, or a linear layer's [O,I]
+	Backward *graph.Value         // the backward filter; nil where no gradient of the input is needed
+	Bias     *graph.Value         // nil for none
+	Phases   [Phases]*graph.Value // the forward filters of an UpConv on blocked tensors
 }
 
 // Grad receives the gradient of one trained tensor.
@@ -180,6 +181,13 @@ func (t *Tape) meanOf(x *graph.Value) *graph.Value {
 // Conv convolves the image x and adds sum (may be nil): a residual connection in the same pass.
 func (t *Tape) Conv(x *graph.Value, w *Weight, sum *graph.Value) *graph.Value {
 	y := t.record("Conv", t.l.conv(t.B, x, w, sum), w, x, sum)
+	t.needs[y] = true
+	return y
+}
+
+// UpConv convolves the image x after repeating every pixel twice in both directions.
+func (t *Tape) UpConv(x *graph.Value, w *Weight) *graph.Value {
+	y := t.record("UpConv", t.l.upconv(t.B, x, w), w, x)
 	t.needs[y] = true
 	return y
 }

@@ -9,19 +9,19 @@ package graph
 const blocked = "com.microsoft.nchwc"
 
 // BlockedConv convolves a blocked x with a filter that was stored for blocks:
-// [O/B][I/B][k][k][B of I][B of O], or, for I < B, x unblocked and the filter
-// [O/B][I][k][k][B of O]. sum (may be nil) is added to the result; activation is "" or "Sigmoid".
+// [O/B][I/B][kh][kw][B of I][B of O], or, for I < B, x unblocked and the filter
+// [O/B][I][kh][kw][B of O]. sum (may be nil) is added to the result; activation is "" or "Sigmoid".
 func (b *Builder) BlockedConv(x, w, bias, sum *Value, c Conv2D, group int, activation string) *Value {
-	if len(x.Shape) != 4 || len(w.Shape) != 4 || w.Shape[2] != w.Shape[3] || x.Shape[1] != w.Shape[1]*group {
+	if len(x.Shape) != 4 || len(w.Shape) != 4 || x.Shape[1] != w.Shape[1]*group {
 		b.fail("BlockedConv", "input %v and weight %v do not fit", x.Shape, w.Shape)
 		return x
 	}
-	h, wd := c.Out(x.Shape[2], x.Shape[3], w.Shape[2])
+	h, wd := c.Out(x.Shape[2], x.Shape[3], w.Shape[2], w.Shape[3])
 	shape := []int{x.Shape[0], w.Shape[0], h, wd}
 	if sum != nil && !equalShape(sum.Shape, shape) {
 		b.fail("BlockedConv", "addend %v does not fit %v", sum.Shape, shape)
 	}
-	attrs := append(c.attrs(w.Shape[2]), intAttr("group", group))
+	attrs := append(c.attrs(w.Shape[2], w.Shape[3]), intAttr("group", group))
 	if activation != "" {
 		attrs = append(attrs, stringAttr("activation", activation))
 	}

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -154,18 +155,13 @@ func (b *Builder) addConst(t Type, raw []byte, n int, shape []int) *Value {
 	if v.Len() != n {
 		b.fail("Const", "%d values for shape %v", n, shape)
 	}
-	key := ""
-	if len(raw) <= 64 {
-		key = fmt.Sprint(t, shape, raw)
-		if old := b.shared[key]; old != nil {
-			return old
-		}
+	key := fmt.Sprint(t, shape, sha256.Sum256(raw))
+	if old := b.shared[key]; old != nil {
+		return old
 	}
 	v.Name = b.fresh("const")
 	b.constants = append(b.constants, constant{v, raw})
-	if key != "" {
-		b.shared[key] = v
-	}
+	b.shared[key] = v
 	return v
 }
 

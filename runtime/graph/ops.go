@@ -300,26 +300,26 @@ type Conv2D struct {
 	Pads   [4]int // top, left, bottom, right
 }
 
-// Out returns the output's height and width for an input and a square kernel.
-func (c Conv2D) Out(h, w, k int) (oh, ow int) {
-	return (h+c.Pads[0]+c.Pads[2]-k)/c.Stride + 1, (w+c.Pads[1]+c.Pads[3]-k)/c.Stride + 1
+// Out returns the output's height and width for an input and a kernel.
+func (c Conv2D) Out(h, w, kh, kw int) (oh, ow int) {
+	return (h+c.Pads[0]+c.Pads[2]-kh)/c.Stride + 1, (w+c.Pads[1]+c.Pads[3]-kw)/c.Stride + 1
 }
 
-func (c Conv2D) attrs(k int) []attr {
+func (c Conv2D) attrs(kh, kw int) []attr {
 	return []attr{
-		intsAttr("kernel_shape", k, k), intsAttr("strides", c.Stride, c.Stride),
+		intsAttr("kernel_shape", kh, kw), intsAttr("strides", c.Stride, c.Stride),
 		intsAttr("pads", c.Pads[0], c.Pads[1], c.Pads[2], c.Pads[3]),
 	}
 }
 
-// Conv convolves x [N,C,H,W] with w [O,C,k,k] and adds bias [O] (may be nil).
+// Conv convolves x [N,C,H,W] with w [O,C,kh,kw] and adds bias [O] (may be nil).
 func (b *Builder) Conv(x, w, bias *Value, c Conv2D) *Value {
-	if len(x.Shape) != 4 || len(w.Shape) != 4 || w.Shape[2] != w.Shape[3] || x.Shape[1] != w.Shape[1] {
+	if len(x.Shape) != 4 || len(w.Shape) != 4 || x.Shape[1] != w.Shape[1] {
 		b.fail("Conv", "input %v and weight %v do not fit", x.Shape, w.Shape)
 		return x
 	}
-	h, wd := c.Out(x.Shape[2], x.Shape[3], w.Shape[2])
-	return b.emit("Conv", "", x.Type, []int{x.Shape[0], w.Shape[0], h, wd}, c.attrs(w.Shape[2]), x, w, bias)
+	h, wd := c.Out(x.Shape[2], x.Shape[3], w.Shape[2], w.Shape[3])
+	return b.emit("Conv", "", x.Type, []int{x.Shape[0], w.Shape[0], h, wd}, c.attrs(w.Shape[2], w.Shape[3]), x, w, bias)
 }
 
 // Upsample repeats every pixel of [N,C,H,W] twice in both directions.

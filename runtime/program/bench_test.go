@@ -53,7 +53,7 @@ func BenchmarkForward(b *testing.B) {
 			cfg := small()
 			w, err := cfg.Init(1)
 			require.NoError(b, err)
-			net, err := NewNet(b.Context(), cfg, w, batch, Options{})
+			net, err := NewNet(b.Context(), cfg, w, batch, Options{Profile: os.Getenv("UNNOISE_PROFILE")})
 			require.NoError(b, err)
 			defer net.Close()
 			x, cond, out := uniform("x", batch*3*1024), scaled(uniform("cond", batch), 499, 500), make([]float32, batch*3*1024)

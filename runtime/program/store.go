@@ -30,6 +30,7 @@ type slot struct {
 type filter struct {
 	slot   *slot
 	format autodiff.Format
+	phase  int // of the filters of an enlargement, −1 for others
 	at, n  int
 	input  string
 	bias   bool
@@ -38,18 +39,18 @@ type filter struct {
 // store lays the trained tensors of one network out in flat vectors and says
 // which graph input reads which piece. It is the source that graphs are built from.
 type store struct {
-	b       *graph.Builder
-	block   int
-	cfg     unet.Config
-	slots   []*slot
-	byName  map[string]*slot
-	length  int // of a flat vector, padding included
-	filters []filter
-	filterN int
-	inputs  []binding
-	masks   []*graph.Value
-	dropout bool // training: dropout masks are inputs
-	baked   []float32
+	b        *graph.Builder
+	block    int
+	cfg      unet.Config
+	slots    []*slot
+	byName   map[string]*slot
+	length   int // of a flat vector, padding included
+	filters  []filter
+	filterN  int
+	inputs   []binding
+	masks    []*graph.Value
+	training bool // backward filters and dropout masks are inputs
+	baked    []float32
 }
 
 // binding ties a graph input to a piece of a flat vector.
@@ -117,9 +118,9 @@ func (s *store) layer(name string, k autodiff.Kernel, needInput bool) *autodiff.
 		w.Bias = s.vector(name+".bias", k.Out)
 		return w
 	}
-	sl.conv, sl.kernel, sl.format = true, k, k.GradFormat()
+	sl.conv, sl.kernel, sl.format = true, k, k.GradFormat(s.block)
 	w.Forward = s.filter("f:"+name, sl, autodiff.ForwardFilter, k.FilterShape(autodiff.ForwardFilter, s.block), false)
-	if needInput && s.dropout {
+	if needInput && s.training {
 		w.Backward = s.filter("t:"+name, sl, autodiff.BackwardFilter, k.FilterShape(autodiff.BackwardFilter, s.block), false)
 	}
 	if n := k.BiasLen(s.block); n != k.Out {
@@ -130,19 +131,38 @@ func (s *store) layer(name string, k autodiff.Kernel, needInput bool) *autodiff.
 	return w
 }
 
+func (s *store) upLayer(name string, k autodiff.Kernel) *autodiff.Weight {
+	if s.block == 0 {
+		return s.layer(name, k, true)
+	}
+	sl := s.byName[name+".weight"]
+	sl.conv, sl.kernel, sl.format = true, k, k.GradFormat(s.block)
+	w := &autodiff.Weight{Kernel: k, Name: name, Bias: s.vector(name+".bias", k.Out)}
+	for i := range w.Phases {
+		small, _ := k.Phase(i)
+		shape := small.FilterShape(autodiff.ForwardFilter, s.block)
+		w.Phases[i] = s.filter(fmt.Sprintf("f%d:%s", i, name), sl, autodiff.ForwardFilter, shape, false)
+		s.filters[len(s.filters)-1].phase = i
+	}
+	if s.training {
+		w.Backward = s.filter("t:"+name, sl, autodiff.BackwardFilter, k.FilterShape(autodiff.BackwardFilter, s.block), false)
+	}
+	return w
+}
+
 func (s *store) filter(input string, sl *slot, f autodiff.Format, shape []int, bias bool) *graph.Value {
 	n := 1
 	for _, d := range shape {
 		n *= d
 	}
-	s.filters = append(s.filters, filter{slot: sl, format: f, at: s.filterN, n: n, input: input, bias: bias})
+	s.filters = append(s.filters, filter{slot: sl, format: f, phase: -1, at: s.filterN, n: n, input: input, bias: bias})
 	s.inputs = append(s.inputs, binding{name: input, shape: shape, at: s.filterN, n: n, filter: true})
 	s.filterN += roundUp(n, alignment)
 	return s.b.Input(input, graph.Float, shape...)
 }
 
 func (s *store) mask(like *graph.Value) *graph.Value {
-	if !s.dropout || s.cfg.Dropout == 0 {
+	if !s.training || s.cfg.Dropout == 0 {
 		return nil
 	}
 	m := s.b.Input(fmt.Sprintf("dropout:%d", len(s.masks)), graph.Uint8, like.Shape...)
@@ -155,7 +175,7 @@ func (s *store) load(dst, src []float32) {
 	s.each(func(sl *slot) {
 		to, from := dst[sl.at:sl.at+sl.Len()], src[sl.Offset:sl.Offset+sl.Len()]
 		if sl.conv {
-			sl.kernel.Convert(to, sl.format, from, autodiff.Natural, 0)
+			sl.kernel.Convert(to, sl.format, from, autodiff.Natural, s.block)
 		} else {
 			copy(to, from)
 		}
@@ -167,7 +187,7 @@ func (s *store) save(dst, src []float32) {
 	s.each(func(sl *slot) {
 		to, from := dst[sl.Offset:sl.Offset+sl.Len()], src[sl.at:sl.at+sl.Len()]
 		if sl.conv {
-			sl.kernel.Convert(to, autodiff.Natural, from, sl.format, 0)
+			sl.kernel.Convert(to, autodiff.Natural, from, sl.format, s.block)
 		} else {
 			copy(to, from)
 		}
@@ -184,9 +204,12 @@ func (s *store) fill(dst, params []float32) {
 		f := &s.filters[i]
 		from := params[f.slot.at : f.slot.at+f.slot.Len()]
 		to := dst[f.at : f.at+f.n]
-		if f.bias {
+		switch {
+		case f.bias:
 			copy(to, from)
-		} else {
+		case f.phase >= 0:
+			f.slot.kernel.FillPhase(to, f.phase, from, f.slot.format, s.block)
+		default:
 			f.slot.kernel.Convert(to, f.format, from, f.slot.format, s.block)
 		}
 	})

@@ -147,7 +147,7 @@ func (t *Trainer) compile() error {
 	if err != nil {
 		return err
 	}
-	s.dropout = true
+	s.training = true
 	t.store = s
 	x := b.Input("x", graph.Float, n, cfg.InChannels, h, w)
 	cond := b.Input("cond", graph.Float, n)
@@ -175,10 +175,7 @@ func (t *Trainer) compile() error {
 		sl := s.byName[name]
 		shape := sl.Shape
 		if sl.conv { // the matrix in which the gradient arises
-			k := sl.kernel
-			if shape = []int{k.K * k.K * k.In, k.Out}; sl.format == autodiff.Taps {
-				shape = []int{k.K * k.In, k.K * k.Out}
-			}
+			shape = sl.kernel.GradShape(s.block)
 		}
 		sums = append(sums, sum{name, shape})
 		return b.Input("a:"+name, graph.Float, shape...)
