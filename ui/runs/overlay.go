@@ -59,7 +59,8 @@ func newOverlay(p *Page) *overlay {
 	log.Checked = true
 	smooth := widget.NewSlider(0, 0.99)
 	smooth.Step = 0.01
-	smooth.Value = 0.9
+	smooth.Value = 0.6
+	o.plot.SetSmoothing(0.6)
 	smooth.OnChanged = o.plot.SetSmoothing
 	o.hint = kit.Caption("")
 	bar := container.NewBorder(nil, nil, container.NewHBox(metric, axis, log, widget.NewLabel(lang.L("Smoothing")), container.NewGridWrap(fyne.NewSize(110, 32), smooth),

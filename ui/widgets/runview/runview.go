@@ -57,6 +57,9 @@ type View struct {
 	recent   []studio.Ref
 }
 
+// smoothing is moderate at first: a line of the log is a mean of many steps already.
+const smoothing = 0.6
+
 // keptImages is how many grids stay in memory while scrubbing.
 const keptImages = 48
 
@@ -83,7 +86,9 @@ func New(s *page.Services) *View {
 	}
 	smooth := widget.NewSlider(0, 0.99)
 	smooth.Step = 0.01
-	smooth.Value = 0.9
+	smooth.Value = smoothing
+	v.Loss.SetSmoothing(smoothing)
+	v.speed.SetSmoothing(smoothing)
 	smooth.OnChanged = v.Loss.SetSmoothing
 	reset := kit.Button(lang.L("Fit"), theme.ZoomFitIcon(), widget.LowImportance, v.Loss.Reset)
 	bar := container.NewHBox(log, axis, widget.NewLabel(lang.L("Smoothing")), container.NewGridWrap(fyne.NewSize(110, 32), smooth), reset)
@@ -111,7 +116,7 @@ func New(s *page.Services) *View {
 	}
 	v.empty = kit.Muted(lang.L("The first samples appear at the first sampling interval. Choose “Sample now” to see some at once."))
 	v.empty.Alignment = fyne.TextAlignCenter
-	head := container.NewBorder(nil, nil, kit.Heading(lang.L("Samples")), v.chooser)
+	head := container.NewBorder(nil, nil, kit.Heading(lang.L("Samples")), container.NewGridWrap(fyne.NewSize(150, 34), v.chooser))
 	samples := kit.Card(container.NewBorder(head, v.scrubber, nil, nil,
 		container.NewStack(v.picture, container.NewCenter(container.NewGridWrap(fyne.NewSize(240, 90), v.empty)))))
 	split := container.NewHSplit(curves, samples)
