@@ -5,6 +5,7 @@ package ui
 import (
 	"encoding/json"
 	"os"
+	"runtime"
 	"time"
 
 	"fyne.io/fyne/v2"
@@ -20,6 +21,7 @@ import (
 type node struct {
 	Kind     string  `json:"kind"`
 	Text     string  `json:"text,omitempty"`
+	Value    string  `json:"value,omitempty"` // what an entry holds
 	Disabled bool    `json:"disabled,omitempty"`
 	X        float32 `json:"x"`
 	Y        float32 `json:"y"`
@@ -33,9 +35,12 @@ type dump struct {
 	Messages []string `json:"messages"`
 	Focused  bool     `json:"focused"` // whether some widget has the keyboard
 	Nodes    []node   `json:"nodes"`
+
+	Goroutines int    `json:"goroutines"`
+	Heap       uint64 `json:"heap"` // bytes in use after a collection
 }
 
-// startDump writes what is on show to the file that UNNOISE_UI_DUMP names, twice a second, so that a test can find
+// startDump writes what is on show to the file that UNNOISE_UI_DUMP names, four times a second, so that a test can find
 // things in a real window. It is only built with the tag uitest.
 func (r *runner) startDump() {
 	path := os.Getenv("UNNOISE_UI_DUMP")
@@ -48,7 +53,14 @@ func (r *runner) startDump() {
 				return
 			}
 			var b []byte
-			fyne.DoAndWait(func() { b, _ = json.Marshal(r.dump()) })
+			fyne.DoAndWait(func() {
+				d := r.dump()
+				runtime.GC()
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				d.Goroutines, d.Heap = runtime.NumGoroutine(), m.HeapInuse
+				b, _ = json.Marshal(d)
+			})
 			tmp := path + ".tmp"
 			if os.WriteFile(tmp, b, 0o600) == nil {
 				_ = os.Rename(tmp, path)
@@ -121,9 +133,9 @@ func describe(o fyne.CanvasObject) *node {
 	case *widget.Select:
 		n.Kind, n.Text = "select", o.Selected
 	case *widget.Entry:
-		n.Kind, n.Text = "entry", o.PlaceHolder
+		n.Kind, n.Text, n.Value = "entry", o.PlaceHolder, o.Text
 	case *page.Entry:
-		n.Kind, n.Text = "entry", o.PlaceHolder
+		n.Kind, n.Text, n.Value = "entry", o.PlaceHolder, o.Text
 	case *widget.Slider:
 		n.Kind = "slider"
 	case *canvas.Text:

@@ -16,8 +16,8 @@ import (
 
 var digits = []fyne.KeyName{fyne.Key1, fyne.Key2, fyne.Key3, fyne.Key4, fyne.Key5, fyne.Key6, fyne.Key7, fyne.Key8}
 
-// bindKeys makes the window answer its shortcuts.
-func (sh *shell) bindKeys() {
+// bindKeys makes the window answer its shortcuts; quit is what the close button does.
+func (sh *shell) bindKeys(quit func()) {
 	c := sh.s.Window.Canvas()
 	// While a dialog is open the keys are its own: Del must not reach the pictures behind it.
 	covered := func() bool { return c.Overlays().Top() != nil }
@@ -42,6 +42,7 @@ func (sh *shell) bindKeys() {
 	}
 	on(fyne.KeyReturn, start)
 	on(fyne.KeyEnter, start)
+	on(fyne.KeyQ, quit)
 	on(fyne.KeyComma, func() { sh.navigate(page.Settings, nil) })
 	on(fyne.Key0, func() {
 		if p, ok := sh.at.(page.Fitter); ok {
@@ -112,6 +113,7 @@ func (sh *shell) showKeys() {
 		{Keys: ".", What: lang.L("Star")},
 		{Keys: "I", What: lang.L("Show or hide the details")},
 		{Keys: "Esc", What: lang.L("Leave a field or close a dialog; it never stops a run")},
+		{Keys: command("Q"), What: lang.L("Close the window")},
 		{Keys: "?", What: lang.L("This list")},
 	}
 	if h, ok := sh.at.(page.KeyHelp); ok {

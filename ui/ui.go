@@ -141,7 +141,7 @@ func (r *runner) use(res result) {
 	r.s = page.New(r.ctx, r.app, r.win, r.st)
 	applyLook(r.app, set)
 	r.sh = newShell(r.s, makePages)
-	r.sh.bindKeys()
+	r.sh.bindKeys(r.closing)
 	r.win.SetOnDropped(func(_ fyne.Position, uris []fyne.URI) {
 		var paths []string
 		for _, u := range uris {

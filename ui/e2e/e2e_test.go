@@ -1,0 +1,303 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"unnoise/app/studio"
+)
+
+// place is where one life of the program keeps its things: nothing of the user's is touched.
+type place struct {
+	workspace string
+	env       []string
+}
+
+func newPlace(t *testing.T) place {
+	t.Helper()
+	dir := t.TempDir()
+	ws := filepath.Join(dir, "work space “1”")
+	return place{workspace: ws, env: []string{
+		"UNNOISE_WORKSPACE=" + ws, "UNNOISE_CONFIG=" + filepath.Join(dir, "settings.json"), "XDG_CONFIG_HOME=" + filepath.Join(dir, "config"),
+	}}
+}
+
+// look reads the workspace as a subcommand does, beside the window.
+func (p place) look(t *testing.T, ask func(ctx context.Context, st *studio.Studio)) {
+	t.Helper()
+	t.Setenv("UNNOISE_CONFIG", filepath.Join(filepath.Dir(p.workspace), "settings.json"))
+	ctx := context.Background()
+	st, err := studio.Attach(ctx, p.workspace)
+	require.NoError(t, err)
+	ask(ctx, st)
+	require.NoError(t, st.Close(ctx))
+}
+
+func (p place) runs(t *testing.T) (out []studio.Run) {
+	t.Helper()
+	p.look(t, func(ctx context.Context, st *studio.Studio) {
+		var err error
+		out, err = st.Runs.List(ctx, studio.RunFilter{})
+		require.NoError(t, err)
+	})
+	return out
+}
+
+func (p place) galleries(t *testing.T) (out []studio.Gallery) {
+	t.Helper()
+	p.look(t, func(ctx context.Context, st *studio.Studio) {
+		var err error
+		out, err = st.Galleries.List(ctx)
+		require.NoError(t, err)
+	})
+	return out
+}
+
+// sprites writes small pictures into a folder with a space and a Chinese name.
+func sprites(t *testing.T, n int) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "my sprites 图")
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	for i := range n {
+		img := image.NewRGBA(image.Rect(0, 0, 16, 16))
+		for y := range 16 {
+			for x := range 16 {
+				c := color.RGBA{uint8(20 + i*7), uint8(200 - i*5), uint8(90 + x*6), 255}
+				if dx, dy := x-8, y-8; dx*dx+dy*dy < 9+i%25 {
+					c = color.RGBA{uint8(250 - i*6), uint8(40 + y*9), uint8(i * 9), 255}
+				}
+				img.SetRGBA(x, y, c)
+			}
+		}
+		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("sprite %02d.png", i)))
+		require.NoError(t, err)
+		require.NoError(t, png.Encode(f, img))
+		require.NoError(t, f.Close())
+	}
+	return dir
+}
+
+func TestFirstStartWithoutTheRuntimeLibrary(t *testing.T) {
+	if testing.Short() {
+		t.Skip("drives a real window")
+	}
+	display := screen(t)
+	p := newPlace(t)
+	w := start(t, display, append(p.env, "UNNOISE_ORT_LIB="+filepath.Join(t.TempDir(), "none.so"), "XDG_CACHE_HOME="+t.TempDir())...)
+	w.wait("Try the demo", soon)
+	w.settle()
+	w.shot("first-start")
+	require.True(t, w.shows("Nothing is downloaded before you say so."))
+	w.click("button", "Install…")
+	w.wait("Install the runtime library?", soon)
+	w.settle()
+	w.shot("install-runtime")
+	w.key("Escape")
+	w.until("the dialog to close", soon, func() bool { return !w.shows("Install the runtime library?") })
+	w.close()
+	w.gone(soon)
+}
+
+// TestTheWholeWay goes the way of a new user: import, train, stop, continue, sample, star, export, delete, undo, quit during
+// training, start again, and start again after a kill.
+func TestTheWholeWay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains for minutes in a real window")
+	}
+	display := screen(t)
+	p := newPlace(t)
+	pictures := sprites(t, 24)
+	w := start(t, display, p.env...)
+	w.wait("Try the demo", soon)
+
+	// Import a folder.
+	w.open("datasets")
+	w.click("button", "Import…")
+	entry, ok := node{}, false
+	w.until("the dialog", soon, func() bool { entry, ok = w.find("entry", "Folder, zip or IDX file"); return ok })
+	w.fill(entry, pictures)
+	w.click("button", "Import")
+	w.wait("24 images", soon)
+	w.until("the thumbnails", soon, func() bool { return len(w.images(60)) >= 12 })
+	w.settle()
+	w.shot("dataset")
+
+	// Train on it, and watch the first samples.
+	w.click("button", "Train on it")
+	w.until("the Train page", soon, func() bool { return w.see().Page == "train" })
+	w.settle()
+	w.shot("train-setup")
+	w.fill(w.beside("Steps"), "400")
+	w.fill(w.beside("Sample every"), "10")
+	w.click("button", "Start")
+	w.wait("step ", long)
+	w.until("the first samples", long, func() bool { return w.shows("step 10") || w.shows("step 20") || w.shows("step 30") })
+	w.until("the picture of the samples", long, func() bool { return len(w.images(150)) > 0 || w.shows("step 30") })
+	w.settle()
+	w.shot("training")
+	w.open("home")
+	w.wait("Watch it learn", soon)
+	w.settle()
+	w.shot("home-training")
+	w.key("Escape")
+	require.False(t, w.shows("Stopping…"), "Escape never stops a run")
+
+	// Stop.
+	w.open("train")
+	w.click("button", "Stop")
+	w.until("the stop", long, func() bool { return w.shows("Nothing is running") })
+	runs := p.runs(t)
+	require.Len(t, runs, 1)
+	require.Equal(t, studio.RunStopped, runs[0].State)
+	stopped := runs[0].Step
+	require.Positive(t, stopped)
+
+	// Continue it.
+	w.open("runs")
+	w.click("text", runs[0].Name)
+	w.click("button", "Continue")
+	w.until("more steps", long, func() bool {
+		r := p.runs(t)
+		return len(r) == 1 && r[0].State == studio.RunRunning
+	})
+	w.open("train")
+	w.until("the run", long, func() bool { return w.shows("Training · ") })
+
+	// Quit during training: first cancel, then save and quit.
+	w.close()
+	w.wait("Close the window?", soon)
+	w.settle()
+	w.shot("closing")
+	w.key("Escape")
+	w.until("the dialog to close", soon, func() bool { return !w.shows("Close the window?") })
+	w.close()
+	w.wait("Close the window?", soon)
+	w.click("button", "Save and quit")
+	w.gone(long)
+	runs = p.runs(t)
+	require.Equal(t, studio.RunStopped, runs[0].State)
+	require.GreaterOrEqual(t, runs[0].Step, stopped, "nothing that was saved is lost")
+
+	// Start again and sample a gallery.
+	w = start(t, display, p.env...)
+	w.wait("Recent runs", soon)
+	w.open("gallery")
+	w.click("button", "New gallery")
+	w.wait("While the pictures are sampled", soon)
+	w.settle()
+	w.fill(w.beside("Steps"), "5")
+	w.fill(w.beside("Pictures"), "6")
+	w.click("button", "Sample")
+	w.until("the gallery", long, func() bool {
+		g := p.galleries(t)
+		return len(g) == 1 && g[0].Images == 6
+	})
+	w.settle()
+	if b, ok := w.find("button", "Close"); ok && b.Overlay {
+		w.clickAt(b)
+	}
+	w.until("the pictures", soon, func() bool { return len(w.images(60)) >= 6 })
+	w.settle()
+	w.shot("gallery")
+
+	// Star one.
+	w.clickAt(w.images(60)[1])
+	w.key("period")
+	w.until("the star", soon, func() bool { return p.galleries(t)[0].Starred == 1 })
+
+	// Export all.
+	out := filepath.Join(t.TempDir(), "out")
+	w.key("ctrl+a")
+	w.click("button", "Export…")
+	w.until("the export dialog", soon, func() bool { _, ok := w.find("button", "Export"); return ok && w.shows("Save as") })
+	w.settle()
+	w.fill(w.beside("Save as"), out)
+	w.shot("export")
+	w.click("button", "Export")
+	w.until("the files", soon, func() bool {
+		files, err := filepath.Glob(filepath.Join(out, "*.png"))
+		return err == nil && len(files) == 6
+	})
+
+	// Delete one and bring it back.
+	w.clickAt(w.images(60)[0])
+	w.key("Delete")
+	w.until("the deletion", soon, func() bool { return p.galleries(t)[0].Images == 5 })
+	w.shot("deleted")
+	w.key("ctrl+z")
+	w.until("the undo", soon, func() bool { return p.galleries(t)[0].Images == 6 })
+	require.Equal(t, 1, p.galleries(t)[0].Starred)
+
+	// Twenty switches leave nothing behind.
+	pages := []string{"home", "datasets", "train", "runs", "gallery", "models", "settings"}
+	for _, id := range pages {
+		w.open(id)
+		w.settle()
+		w.shot("page-" + id)
+	}
+	before := w.see()
+	for i := range 21 {
+		w.open(pages[i%len(pages)])
+	}
+	w.settle()
+	after := w.see()
+	require.LessOrEqual(t, after.Goroutines, before.Goroutines+6, "goroutines are left behind")
+	require.Less(t, int64(after.Heap)-int64(before.Heap), int64(32<<20), "memory is left behind")
+
+	// A kill in the midst of training: the next start says so and offers to go on.
+	w.open("runs")
+	w.click("text", runs[0].Name)
+	w.click("button", "Continue")
+	w.until("the run", long, func() bool { return w.shows("Training · ") })
+	w.kill()
+	w = start(t, display, p.env...)
+	w.wait("Continue?", soon)
+	w.settle()
+	w.shot("after-a-crash")
+	require.Equal(t, 6, p.galleries(t)[0].Images, "what was finished is still there")
+	w.close()
+	w.gone(soon)
+}
+
+// TestDemo clicks once and waits for the first samples.
+func TestDemo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains in a real window")
+	}
+	display := screen(t)
+	p := newPlace(t)
+	w := start(t, display, append(p.env, "FYNE_THEME=dark")...)
+	w.wait("Try the demo", soon)
+	w.click("button", "Try the demo")
+	w.until("the Train page", long, func() bool { return w.see().Page == "train" })
+	w.wait("Training · Demo", long)
+	w.click("button", "Sample now")
+	w.until("the first samples", long, func() bool {
+		grids := 0
+		p.look(t, func(ctx context.Context, st *studio.Studio) {
+			runs, err := st.Runs.List(ctx, studio.RunFilter{})
+			require.NoError(t, err)
+			if len(runs) == 1 {
+				g, err := st.Runs.Grids(ctx, runs[0].ID)
+				require.NoError(t, err)
+				grids = len(g)
+			}
+		})
+		return grids > 0
+	})
+	w.settle()
+	w.shot("demo")
+	w.close()
+	w.wait("Close the window?", soon)
+	w.click("button", "Save and quit")
+	w.gone(long)
+	require.Equal(t, studio.RunStopped, p.runs(t)[0].State)
+}
