@@ -418,7 +418,7 @@ func TestHelpAndVersion(t *testing.T) {
 	var v versionInfo
 	require.NoError(t, json.Unmarshal([]byte(stdout), &v))
 	require.Equal(t, "1.27.0", v.Runtime)
-	for _, cmd := range []string{"scan", "train", "sample", "export", "eval", "bench", "demo", "version", "runtime install"} {
+	for _, cmd := range []string{"scan", "train", "sample", "export", "eval", "bench", "demo", "version", "runtime install", "datasets", "runs", "galleries", "queue"} {
 		code, stdout, stderr := cli(append(strings.Fields(cmd), "--help")...)
 		require.Zero(t, code, cmd)
 		require.Empty(t, stderr)
@@ -426,6 +426,34 @@ func TestHelpAndVersion(t *testing.T) {
 	}
 	refused(t, 2, `there is no subcommand "tarin"; did you mean "train"?`, "tarin")
 	refused(t, 2, `one word too many`, "version", "please")
+}
+
+// What the command line trains in a workspace's folder of runs is a run of the workspace.
+func TestWorkspaceLists(t *testing.T) {
+	ws := t.TempDir()
+	for _, list := range []string{"runs", "galleries", "datasets", "queue"} {
+		code, stdout, stderr := cli(list, "--workspace", ws)
+		require.Zero(t, code, stderr)
+		require.Len(t, strings.Split(strings.TrimSpace(stdout), "\n"), 1, "only the header")
+		code, stdout, stderr = cli(list, "--workspace", ws, "--json")
+		require.Zero(t, code, stderr)
+		require.Equal(t, "[]", strings.TrimSpace(stdout))
+	}
+	require.NoError(t, os.CopyFS(filepath.Join(ws, "runs", "0001-cats"), os.DirFS(trainedRun(t))))
+	code, stdout, stderr := cli("runs", "--workspace", ws, "--json")
+	require.Zero(t, code, stderr)
+	var list []struct {
+		ID, State   string
+		Step, Steps int64
+	}
+	require.NoError(t, json.Unmarshal([]byte(stdout), &list))
+	require.Len(t, list, 1)
+	require.Equal(t, "0001-cats", list[0].ID)
+	require.Equal(t, "done", list[0].State)
+	require.EqualValues(t, 3, list[0].Step)
+	code, stdout, _ = cli("runs", "--workspace", ws)
+	require.Zero(t, code)
+	require.Contains(t, stdout, "3/3")
 }
 
 func TestNoDisplay(t *testing.T) {

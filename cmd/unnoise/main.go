@@ -132,7 +132,8 @@ Without a subcommand it opens its window.`,
 	})
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.scan(), a.train(), a.sample(), a.export(), a.eval(), a.bench(), a.demo(), a.runtime(), a.version())
+	root.AddCommand(a.scan(), a.train(), a.sample(), a.export(), a.eval(), a.bench(), a.demo(), a.runtime(), a.version(),
+		a.datasets(), a.runs(), a.galleries(), a.queue())
 	return root
 }
 
