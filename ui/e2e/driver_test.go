@@ -136,13 +136,16 @@ func start(t *testing.T, display string, env ...string) *window {
 		}
 	})
 	w.until("the window", soon, func() bool {
-		out, err := w.try("search", "--name", "^Unnoise$")
+		out, err := w.try("search", "--onlyvisible", "--name", "^Unnoise$")
 		w.id = strings.TrimSpace(strings.Split(out, "\n")[0])
-		return err == nil && w.id != ""
+		if err != nil || w.id == "" {
+			return false
+		}
+		_, err = w.try("windowfocus", w.id)
+		return err == nil
 	})
-	w.x("windowsize", w.id, "1440", "900")
 	w.x("windowmove", w.id, "0", "0")
-	w.x("windowfocus", w.id)
+	w.x("windowsize", w.id, "1440", "900")
 	w.until("the first page", soon, func() bool { return w.see().Page != "" })
 	return w
 }

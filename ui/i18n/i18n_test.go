@@ -1,6 +1,7 @@
 package i18n
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"go/ast"
@@ -19,6 +20,8 @@ import (
 
 	"fyne.io/fyne/v2/lang"
 	"github.com/stretchr/testify/require"
+
+	"unnoise/app/studio"
 )
 
 var update = flag.Bool("update", false, "add missing keys to the translation files, empty where a human must translate, and drop keys no longer used")
@@ -29,6 +32,10 @@ const dir = "../../resources/translations/"
 // texts in app. The value says whether the key has plural forms.
 func texts(t *testing.T) map[string]bool {
 	t.Helper()
+	t.Setenv("UNNOISE_CONFIG", filepath.Join(t.TempDir(), "settings.json"))
+	described, err := studio.Open(t.Context(), filepath.Join(t.TempDir(), "workspace"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, described.Close(context.Background())) }()
 	found := map[string]bool{}
 	walk := func(root string, visit func(pkg string, n ast.Node)) {
 		require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -105,6 +112,43 @@ func texts(t *testing.T) map[string]bool {
 			}
 		}
 	})
+	// What a service says it is doing comes from the pipeline as plain words.
+	for _, root := range []string{"../../pipeline", "../../runtime/ortlib"} {
+		walk(root, func(_ string, n ast.Node) {
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				if f, ok := n.Fun.(*ast.Ident); ok && (f.Name == "newMeter" && len(n.Args) > 1 || f.Name == "progress" && len(n.Args) == 3) {
+					if k, ok := literal(n.Args[len(n.Args)-map[string]int{"newMeter": 2, "progress": 1}[f.Name]]); ok {
+						found[k] = found[k] || false
+					}
+				}
+			case *ast.KeyValueExpr:
+				if key, ok := n.Key.(*ast.Ident); ok && key.Name == "What" {
+					if k, ok := literal(n.Value); ok {
+						found[k] = found[k] || false
+					}
+				}
+			}
+		})
+	}
+	// The forms are made from lists that the studio hands out.
+	add := func(all ...studio.Text) {
+		for _, t := range all {
+			found[t.Template] = found[t.Template] || false
+		}
+	}
+	for _, f := range described.Training.Fields() {
+		add(f.Label, f.Help)
+		for _, c := range f.Choices {
+			add(c.Label)
+		}
+	}
+	for _, p := range described.Training.Presets() {
+		add(p.Label, p.Help)
+	}
+	for _, s := range described.Galleries.Samplers() {
+		add(s.Label, s.Help)
+	}
 	delete(found, "")
 	return found
 }
