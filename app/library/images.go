@@ -95,7 +95,7 @@ func (q ImageQuery) where() (string, []any, error) {
 			if err != nil {
 				return "", nil, fmt.Errorf("the search %q needs a whole number: write for instance seed:42", w)
 			}
-			add("seed = ?", int64(seed)) //nolint:gosec // SQLite keeps the same 64 bits
+			add("seed = ?", int64(seed))
 		case imageNumbers[key] != "":
 			op := "="
 			for _, o := range []string{">=", "<=", ">", "<", "="} {
@@ -251,7 +251,7 @@ func putImages(ctx context.Context, tx *sql.Tx, images []Image) error {
 	}
 	for _, m := range images {
 		search := strings.ToLower(strings.Join([]string{m.Name, m.Gallery, m.Model, m.Weights, m.Sampler, m.Schedule, m.Class, strconv.FormatUint(m.Seed, 10)}, "\n"))
-		if _, err := st.ExecContext(ctx, m.Gallery, m.Name, m.Starred, m.ModTime, m.Bytes, m.Width, m.Height, int64(m.Seed), m.Index, //nolint:gosec // the same 64 bits
+		if _, err := st.ExecContext(ctx, m.Gallery, m.Name, m.Starred, m.ModTime, m.Bytes, m.Width, m.Height, int64(m.Seed), m.Index,
 			m.Model, m.Checkpoint, m.Weights, m.Sampler, m.Steps, m.Eta, m.Schedule, m.Class, search); err != nil {
 			return errors.Join(err, st.Close())
 		}

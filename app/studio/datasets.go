@@ -506,7 +506,7 @@ func (s datasetService) Items(ctx context.Context, id string, f ItemFilter) ([]i
 			search != "" && !strings.Contains(strings.ToLower(it.Name), search):
 			continue
 		}
-		out = append(out, int32(i)) //nolint:gosec // a scan is limited to two million files
+		out = append(out, int32(i))
 	}
 	return out, nil
 }
@@ -626,7 +626,7 @@ func (s datasetService) Preview(ctx context.Context, req PreviewRequest) ([]Prev
 			return nil, err
 		}
 		var seen image.Image
-		if seen, err = data.Preview(img, pp, req.Seed, uint64(k)); err != nil { //nolint:gosec // not negative
+		if seen, err = data.Preview(img, pp, req.Seed, uint64(k)); err != nil {
 			return nil, err
 		}
 		out[k] = PreviewImage{Image: thumbs.ToRGBA(seen)}

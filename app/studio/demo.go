@@ -41,8 +41,8 @@ func (s datasetService) ImportDemo(ctx context.Context, progress ProgressFunc) (
 	if err != nil {
 		return Dataset{}, fmt.Errorf("the demo's pictures cannot be saved: %w", err)
 	}
-	defer func() { _ = os.RemoveAll(tmp) }()     // nothing is left there when all went well
-	if err := os.Chmod(tmp, 0o755); err != nil { //nolint:gosec // as any folder a person makes
+	defer func() { _ = os.RemoveAll(tmp) }() // nothing is left there when all went well
+	if err := os.Chmod(tmp, 0o755); err != nil {
 		return Dataset{}, fmt.Errorf("the demo's pictures cannot be saved: %w", err)
 	}
 	newMeter(progress, events.T("Drawing the pictures")).at(0, 0, "")

@@ -64,7 +64,7 @@ func (s exportService) wrote(out string, err error) error {
 		set := s.settings.Get()
 		if dir := filepath.Dir(out); set.ExportDir != dir {
 			set.ExportDir = dir
-			_, _ = s.settings.Set(set) //nolint:errcheck // only a convenience
+			_, _ = s.settings.Set(set)
 		}
 		return nil
 	case errors.Is(err, context.Canceled):

@@ -370,7 +370,7 @@ func (s galleryService) Create(ctx context.Context, req SampleRequest, progress 
 				now.Done++
 				if time.Since(indexed) > time.Second {
 					indexed = time.Now()
-					_ = s.galleryChanged(ctx, e, id) //nolint:errcheck // done again at the end
+					_ = s.galleryChanged(ctx, e, id)
 				}
 			}
 			if progress != nil && (time.Since(told) > 50*time.Millisecond || now.Step == now.Steps || now.Done == now.Total) {
@@ -940,7 +940,7 @@ func (s galleryService) Difference(ctx context.Context, a, b Ref) (*image.RGBA, 
 				o[i] = 255
 				continue
 			}
-			o[i] = uint8(d) //nolint:gosec // at most 255
+			o[i] = uint8(d)
 			sum += float64(d)
 		}
 	}

@@ -29,7 +29,7 @@ func (c *core) watch() {
 	if err := c.sync(c.ctx, nil); err != nil && c.ctx.Err() == nil {
 		c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("The workspace could not be read completely: {{.Problem}}", "Problem", err.Error())})
 	}
-	_ = c.thumbs.Prune(c.ctx) //nolint:errcheck // tried again at the next start
+	_ = c.thumbs.Prune(c.ctx)
 	t := time.NewTicker(refreshEvery)
 	defer t.Stop()
 	for n := 1; ; n++ {

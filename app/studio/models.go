@@ -22,7 +22,6 @@ import (
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
 	"unnoise/runtime/durable"
-	"unnoise/runtime/safetensors"
 )
 
 const (
@@ -116,35 +115,11 @@ func (c *core) load(ctx context.Context, id string, step int64, weights string) 
 	if err := ctx.Err(); err != nil {
 		return galleries.Model{}, err
 	}
-	flat, err := readFlat(filepath.Join(dir, weightsName), info.Spec)
+	flat, err := imports.ReadWeights(filepath.Join(dir, weightsName), info.Spec)
 	if err != nil {
 		return galleries.Model{}, err
 	}
 	return galleries.Model{Name: id, Spec: info.Spec, Weights: flat, WeightsName: train.RawName}, nil
-}
-
-// readFlat reads weights that Import wrote.
-func readFlat(path string, spec model.Spec) ([]float32, error) {
-	tensors, _, err := safetensors.Read(path)
-	if err != nil {
-		return nil, err
-	}
-	params, err := spec.UNet.Params()
-	if err != nil {
-		return nil, err
-	}
-	byName := make(map[string][]float32, len(tensors))
-	for _, t := range tensors {
-		byName[t.Name] = t.Data
-	}
-	flat := make([]float32, spec.UNet.NumParams())
-	for _, p := range params {
-		if len(byName[p.Name]) != p.Len() {
-			return nil, fmt.Errorf("%s is damaged: %s has %d values, not %d; import the model again", path, p.Name, len(byName[p.Name]), p.Len())
-		}
-		copy(flat[p.Offset:], byName[p.Name])
-	}
-	return flat, nil
 }
 
 // compute is what networks run on, as the settings say.
@@ -355,19 +330,11 @@ func (s modelService) Import(ctx context.Context, path, name string, progress Pr
 }
 
 func writeModel(dir string, f modelFile, weights []float32) error {
-	params, err := f.Spec.UNet.Params()
-	if err != nil {
-		return err
-	}
-	tensors := make([]safetensors.Tensor, len(params))
-	for i, p := range params {
-		tensors[i] = safetensors.Tensor{Name: p.Name, Shape: p.Shape, Data: weights[p.Offset : p.Offset+p.Len()]}
-	}
 	folder, err := durable.Disk{}.NewFolder(dir)
 	if err != nil {
 		return err
 	}
-	if _, err := folder.Write(weightsName, func(w io.Writer) error { return safetensors.Write(w, tensors, nil) }); err != nil {
+	if _, err := folder.Write(weightsName, func(w io.Writer) error { return imports.WriteWeights(w, f.Spec, weights) }); err != nil {
 		return errors.Join(err, folder.Discard())
 	}
 	if _, err := folder.Write(modelName, func(w io.Writer) error { return json.NewEncoder(w).Encode(f) }); err != nil {

@@ -342,7 +342,7 @@ func (s trainingService) Estimate(ctx context.Context, req TrainRequest, progres
 		est.ImagesPerSec = float64(req.Batch) / m.StepSeconds
 	}
 	if free, err := disk.Free(e.ws.Dir()); err == nil {
-		est.DiskFree = int64(min(free, math.MaxInt64)) //nolint:gosec // bounded
+		est.DiskFree = int64(min(free, math.MaxInt64))
 	}
 	if est.MemoryFree > 0 && est.Memory > est.MemoryFree {
 		est.Warnings = append(est.Warnings, events.T("This needs more memory than is free: choose a smaller batch, size or preset, or close other programs."))

@@ -79,7 +79,7 @@ func DefaultDir() string {
 	if d := os.Getenv(WorkspaceVar); d != "" {
 		return d
 	}
-	if s, _ := settings.Open(settings.Path()); s != nil && s.Get().Workspace != "" { //nolint:errcheck // Open reports it again
+	if s, _ := settings.Open(settings.Path()); s != nil && s.Get().Workspace != "" {
 		return s.Get().Workspace
 	}
 	return workspace.DefaultDir()

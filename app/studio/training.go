@@ -58,7 +58,7 @@ func (s *supervisor) run() {
 	// Nothing trains without a click: what waits from the last time is held.
 	if e, err := s.c.use(); err == nil {
 		if l, err := e.queue.Load(); err == nil && len(l.Entries) > 0 && !l.Held {
-			_, _ = e.queue.Change(s.c.ctx, func(l *queue.List) error { l.Held = true; return nil }) //nolint:errcheck // it is then held in memory below
+			_, _ = e.queue.Change(s.c.ctx, func(l *queue.List) error { l.Held = true; return nil })
 		}
 	}
 	s.reload()
@@ -122,13 +122,19 @@ func (s *supervisor) step() bool {
 // hold keeps the queue from going on after a job was stopped or failed, and notes on the
 // entry, if it is still there, why it could not start.
 func (s *supervisor) hold(id string, cause error) {
-	s.change(context.Background(), func(l *queue.List) error {
+	err := s.change(context.Background(), func(l *queue.List) error {
 		l.Held = len(l.Entries) > 0
 		if i, err := l.Index(id); err == nil && cause != nil {
 			l.Entries[i].Error = cause.Error()
 		}
 		return nil
 	})
+	if err != nil { // a full disk, perhaps: hold it in memory at least
+		s.mu.Lock()
+		s.list.Held = true
+		s.mu.Unlock()
+		s.c.log.Warn("the queue could not be held", "error", err)
+	}
 }
 
 // change alters the queue's file and reads it again.

@@ -134,7 +134,7 @@ func (s *Service[K]) cached(at slot[K]) *image.RGBA {
 		return nil
 	}
 	s.order.MoveToFront(e)
-	return e.Value.(*kept[K]).img //nolint:forcetypeassert // the list holds nothing else
+	return e.Value.(*kept[K]).img // the list holds nothing else
 }
 
 // Request makes the thumbnail whose longer side is at most px and hands it to done on a
@@ -237,7 +237,7 @@ func (s *Service[K]) keep(at slot[K], img *image.RGBA) {
 }
 
 func (s *Service[K]) drop(e *list.Element) {
-	k := s.order.Remove(e).(*kept[K]) //nolint:forcetypeassert // the list holds nothing else
+	k := s.order.Remove(e).(*kept[K]) // the list holds nothing else
 	delete(s.cache, k.at)
 	s.bytes -= size(k.img)
 }
@@ -252,7 +252,7 @@ func (s *Service[K]) Forget(match func(K) bool) {
 	var next *list.Element
 	for e := s.order.Front(); e != nil; e = next {
 		next = e.Next()
-		if match(e.Value.(*kept[K]).at.key) { //nolint:forcetypeassert // the list holds nothing else
+		if match(e.Value.(*kept[K]).at.key) { // the list holds nothing else
 			s.drop(e)
 		}
 	}
@@ -304,7 +304,7 @@ func (s *Service[K]) thumbnail(at slot[K]) (*image.RGBA, error) {
 	out := Scale(src, at.px)
 	b := src.Bounds()
 	if path != "" && b.Dx()*b.Dy() >= worthDisk {
-		_ = writePNG(path, out) //nolint:errcheck // a full or read-only disk costs only time
+		_ = writePNG(path, out)
 	}
 	return out, nil
 }
@@ -379,7 +379,7 @@ func readPNG(path string) (_ *image.RGBA, err error) {
 		return nil, err
 	}
 	now := time.Now()
-	_ = os.Chtimes(path, now, now) //nolint:errcheck // only for Prune to know what is used
+	_ = os.Chtimes(path, now, now)
 	return ToRGBA(img), nil
 }
 

@@ -65,7 +65,7 @@ func (w *Workspace) CopyTo(ctx context.Context, dir string, progress func(done, 
 			err = errors.Join(err, os.RemoveAll(tmp))
 		}
 	}()
-	if err := os.Chmod(tmp, 0o755); err != nil { //nolint:gosec // as any folder a person makes
+	if err := os.Chmod(tmp, 0o755); err != nil {
 		return nil, fmt.Errorf("the folder %s cannot be written: %w", tmp, plain(err))
 	}
 	for _, d := range dirs {
@@ -236,9 +236,9 @@ func (w *Workspace) removeCopied(files []moved, dirs []string) error {
 		errs = append(errs, plain(err))
 	}
 	for _, d := range slices.Backward(dirs) { // children first; one that holds something stays
-		_ = os.Remove(filepath.Join(w.dir, d)) //nolint:errcheck // see above
+		_ = os.Remove(filepath.Join(w.dir, d))
 	}
-	_ = os.Remove(w.dir) //nolint:errcheck // see above
+	_ = os.Remove(w.dir)
 	if kept > 0 {
 		errs = append(errs, fmt.Errorf("%d files changed while the workspace was copied and were kept in %s", kept, w.dir))
 	}

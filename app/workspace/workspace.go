@@ -112,7 +112,7 @@ func Open(dir, what string) (*Workspace, error) {
 		return nil, &LockedError{Dir: w.dir, Holder: readHolder(w.dir)}
 	}
 	w.lock = lock
-	host, _ := os.Hostname() //nolint:errcheck // only shown to people
+	host, _ := os.Hostname()
 	h := Holder{PID: os.Getpid(), Host: host, What: what, Since: time.Now().Truncate(time.Second)}
 	if err := WriteJSON(filepath.Join(w.dir, holderName), h); err != nil {
 		return nil, errors.Join(err, w.Close())
@@ -223,7 +223,7 @@ func (w *Workspace) Held() bool { return w.lock != nil }
 // Dir is the workspace's absolute path.
 func (w *Workspace) Dir() string { return w.dir }
 
-// Datasets, Runs, Galleries, Models, Trash and Cache are the folders in it; Library and
+// Datasets is a folder in it, as are Runs, Galleries, Models, Trash and Cache; Library and
 // Queue are files.
 func (w *Workspace) Datasets() string { return filepath.Join(w.dir, "datasets") }
 

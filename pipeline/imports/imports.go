@@ -177,7 +177,12 @@ func readWeights(dir string, cfg unet.Config) ([]float32, error) {
 		}
 		return nil, fmt.Errorf("it has no weights: %s is missing", weightNames[0])
 	}
-	tensors, _, err := safetensors.Read(filepath.Join(dir, weightNames[i]))
+	return readFile(filepath.Join(dir, weightNames[i]), cfg)
+}
+
+// readFile reads the weights of a network; all of them must be there, and no other.
+func readFile(path string, cfg unet.Config) ([]float32, error) {
+	tensors, _, err := safetensors.Read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -232,4 +237,29 @@ func readSmall(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is larger than %d bytes", filepath.Base(path), maxJSON)
 	}
 	return b, nil
+}
+
+// WriteWeights writes the flat weights of a model as safetensors, under diffusers' names.
+func WriteWeights(w io.Writer, spec model.Spec, flat []float32) error {
+	params, err := spec.UNet.Params()
+	if err != nil {
+		return err
+	}
+	if n := spec.UNet.NumParams(); len(flat) != n {
+		return fmt.Errorf("there are %d weights for a network of %d", len(flat), n)
+	}
+	tensors := make([]safetensors.Tensor, len(params))
+	for i, p := range params {
+		tensors[i] = safetensors.Tensor{Name: p.Name, Shape: p.Shape, Data: flat[p.Offset : p.Offset+p.Len()]}
+	}
+	return safetensors.Write(w, tensors, nil)
+}
+
+// ReadWeights reads what WriteWeights wrote.
+func ReadWeights(path string, spec model.Spec) ([]float32, error) {
+	flat, err := readFile(path, spec.UNet)
+	if err != nil {
+		return nil, fmt.Errorf("the weights %s cannot be used: %w", path, err)
+	}
+	return flat, nil
 }

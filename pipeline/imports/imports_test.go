@@ -135,3 +135,32 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 }
+
+func TestWeightsRoundTrip(t *testing.T) {
+	_, spec, w := exported(t, "v", nil)
+	path := filepath.Join(t.TempDir(), "w.safetensors")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	require.Error(t, WriteWeights(f, spec, w[1:]))
+	require.NoError(t, WriteWeights(f, spec, w))
+	require.NoError(t, f.Close())
+	got, err := ReadWeights(path, spec)
+	require.NoError(t, err)
+	require.Equal(t, w, got)
+	require.NoError(t, os.Truncate(path, 1000))
+	_, err = ReadWeights(path, spec)
+	require.ErrorContains(t, err, path)
+}
+
+func FuzzDescribe(f *testing.F) {
+	f.Add([]byte(`{"_class_name":"DDPMScheduler","beta_schedule":"squaredcos_cap_v2","num_train_timesteps":1000,"prediction_type":"epsilon"}`), []byte(`{"sample_size":8}`))
+	f.Add([]byte(`{"_class_name":"EDMEulerScheduler","sigma_data":0.5}`), []byte(`{"num_class_embeds":4}`))
+	f.Fuzz(func(t *testing.T, scheduler, config []byte) {
+		dir := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "scheduler_config.json"), scheduler, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), config, 0o600))
+		if _, _, err := Diffusers(dir); err == nil {
+			t.Fatal("a model without weights was taken in")
+		}
+	})
+}
