@@ -133,7 +133,8 @@ Without a subcommand it opens its window.`,
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.scan(), a.train(), a.sample(), a.export(), a.eval(), a.bench(), a.demo(), a.runtime(), a.version(),
-		a.datasets(), a.runs(), a.galleries(), a.queue())
+		with(a.datasets(), a.datasetImport(), a.datasetDelete()), with(a.runs(), a.runNote(), a.runDelete()),
+		with(a.galleries(), a.galleryDelete()), with(a.queue(), a.queueAdd(), a.queueContinue(), a.queueRemove()))
 	return root
 }
 

@@ -41,7 +41,7 @@ func (p *progress) show(what string, done, total int64, note string, eta time.Du
 		eta = time.Duration(float64(now.Sub(p.began)) / float64(done) * float64(total-done))
 	}
 	left := ""
-	if eta > 0 {
+	if eta >= time.Second {
 		left = ", " + duration(eta) + " left"
 	}
 	if note != "" {

@@ -173,9 +173,9 @@ func (a *app) queue() *cobra.Command {
 				}
 				return a.printJSON(out)
 			}
-			rows := [][]any{{"DATASET", "PRESET", "STEPS", "RUN", "ADDED"}}
+			rows := [][]any{{"ENTRY", "DATASET", "PRESET", "STEPS", "RUN", "ADDED"}}
 			for _, q := range list {
-				rows = append(rows, []any{q.Request.Dataset, q.Request.Preset, q.Request.Steps, q.Run, q.Added.Format("2006-01-02 15:04")})
+				rows = append(rows, []any{q.ID, q.Request.Dataset, q.Request.Preset, q.Request.Steps, q.Run, q.Added.Format("2006-01-02 15:04")})
 			}
 			return a.table(rows)
 		})
