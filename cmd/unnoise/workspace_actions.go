@@ -72,7 +72,9 @@ func (a *app) datasetImport() *cobra.Command {
 func (a *app) datasetDelete() *cobra.Command {
 	return a.action("delete DATASET…", "Move datasets to the workspace's trash; their pictures stay where they are",
 		"  unnoise datasets delete sprites", 1, -1,
-		func(ctx context.Context, s *studio.Studio, args []string) error { return s.Datasets.Delete(ctx, args...) })
+		func(ctx context.Context, s *studio.Studio, args []string) error {
+			return s.Datasets.Delete(ctx, args...)
+		})
 }
 
 func (a *app) runDelete() *cobra.Command {
@@ -92,7 +94,9 @@ func (a *app) runNote() *cobra.Command {
 func (a *app) galleryDelete() *cobra.Command {
 	return a.action("delete GALLERY…", "Move galleries to the workspace's trash",
 		"  unnoise galleries delete dragons", 1, -1,
-		func(ctx context.Context, s *studio.Studio, args []string) error { return s.Galleries.Delete(ctx, args...) })
+		func(ctx context.Context, s *studio.Studio, args []string) error {
+			return s.Galleries.Delete(ctx, args...)
+		})
 }
 
 func (a *app) queueAdd() *cobra.Command {
