@@ -22,7 +22,7 @@ func text(b []byte, n protowire.Number, s string) []byte { return field(b, n, []
 
 func varint(b []byte, n protowire.Number, v int64) []byte {
 	b = protowire.AppendTag(b, n, protowire.VarintType)
-	return protowire.AppendVarint(b, uint64(v)) //nolint:gosec // protobuf encodes int64 as its two's complement
+	return protowire.AppendVarint(b, uint64(v))
 }
 
 func (a attr) encode() []byte {
@@ -145,7 +145,7 @@ func (b *Builder) Scalar(f float64) *Value { return b.Const([]float32{float32(f)
 func (b *Builder) Ints(data []int, shape ...int) *Value {
 	raw := make([]byte, 0, 8*len(data))
 	for _, i := range data {
-		raw = binary.LittleEndian.AppendUint64(raw, uint64(i)) //nolint:gosec // two's complement is the format
+		raw = binary.LittleEndian.AppendUint64(raw, uint64(i))
 	}
 	return b.addConst(Int64, raw, len(data), shape)
 }

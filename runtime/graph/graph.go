@@ -24,16 +24,6 @@ const (
 	Int64 Type = 7
 )
 
-func (t Type) size() int {
-	switch t {
-	case Int64:
-		return 8
-	case Uint8:
-		return 1
-	}
-	return 4
-}
-
 // Value is a tensor of the graph: a name, an element type and a static shape.
 type Value struct {
 	Name  string

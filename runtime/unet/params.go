@@ -195,7 +195,7 @@ func (c Config) Init(seed uint64) ([]float32, error) {
 	}
 	v := make([]float32, c.NumParams())
 	for i, p := range ps {
-		r := rand.New(rand.NewPCG(seed, uint64(i))) //nolint:gosec // reproducible initialisation, not a secret
+		r := rand.New(rand.NewPCG(seed, uint64(i)))
 		t := v[p.Offset : p.Offset+p.Len()]
 		switch {
 		case p.Frozen:

@@ -36,7 +36,6 @@ type detail struct {
 	picture  *viewer.Viewer
 	task     *page.Task
 	progress *form.Progress
-	busy     fyne.CanvasObject
 
 	steps     []studio.TrajectoryStep
 	panes     [3]*viewer.Viewer // x_t, x̂0, ε̂

@@ -42,7 +42,7 @@ type Page struct {
 	sample, export, again *widget.Button
 	rename, remove        *widget.Button
 	cancel                []func()
-	shown, dirty          bool
+	shown                 bool
 }
 
 // New returns the page.

@@ -73,7 +73,7 @@ type Grid[K comparable] struct {
 	cell    fyne.Size
 	pad     float32
 	wide    float32 // the width the cards in view were placed for
-	first   int // the shown items are [first, last)
+	first   int     // the shown items are [first, last)
 	last    int
 	epoch   int // counts reloads, so that late pictures of an older list are dropped
 }

@@ -304,7 +304,7 @@ func (p *Plot) DragEnd() {}
 // DoubleTapped shows everything again.
 func (p *Plot) DoubleTapped(*fyne.PointEvent) { p.Reset() }
 
-// MouseIn, MouseMoved and MouseOut drive the read-out beside the pointer.
+// MouseIn drives, with MouseMoved and MouseOut, the read-out beside the pointer.
 func (p *Plot) MouseIn(e *desktop.MouseEvent) { p.MouseMoved(e) }
 
 // MouseMoved moves the read-out.
