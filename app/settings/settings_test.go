@@ -1,0 +1,55 @@
+package settings
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestRoundTrip(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "deep", "settings.json")
+	s, err := Open(path)
+	require.NoError(t, err)
+	require.Equal(t, Settings{}, s.Get())
+	want := Settings{Threads: 3, Workspace: "/x/图 “1”", Language: "zh", Theme: "dark", Scale: 2, ExportDir: "/y"}
+	changed, err := s.Set(want)
+	require.NoError(t, err)
+	require.True(t, changed)
+	changed, err = s.Set(want)
+	require.NoError(t, err)
+	require.False(t, changed)
+	s, err = Open(path)
+	require.NoError(t, err)
+	require.Equal(t, want, s.Get())
+	for _, bad := range []Settings{{Device: "abacus"}, {Threads: -1}, {Language: "tlh"}, {Theme: "pink"}, {Scale: 9}} {
+		_, err := s.Set(bad)
+		require.Error(t, err, "%+v", bad)
+		require.Equal(t, want, s.Get())
+	}
+}
+
+func TestDamagedAndNewerFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "settings.json")
+	for _, bad := range []string{`{"vers`, `{"version":1,"theme":"pink"}`, ``} {
+		require.NoError(t, os.WriteFile(path, []byte(bad), 0o600))
+		s, err := Open(path)
+		require.ErrorContains(t, err, "set aside")
+		require.Equal(t, Settings{}, s.Get())
+		_, err = s.Set(Settings{Theme: "dark"})
+		require.NoError(t, err)
+		b, err := os.ReadFile(path + ".damaged")
+		require.NoError(t, err)
+		require.Equal(t, bad, string(b))
+	}
+	const newer = `{"version":7,"theme":"dark","colour":"mauve"}`
+	require.NoError(t, os.WriteFile(path, []byte(newer), 0o600))
+	s, err := Open(path)
+	require.ErrorContains(t, err, "newer Unnoise")
+	_, err = s.Set(Settings{Theme: "light"})
+	require.ErrorContains(t, err, "newer Unnoise")
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, newer, string(b))
+}
