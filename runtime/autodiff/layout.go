@@ -13,6 +13,8 @@ type layout interface {
 	convInput(b *graph.Builder, dy *graph.Value, w *Weight, sum *graph.Value) *graph.Value
 	// mean averages every channel over its pixels: [N,C].
 	mean(b *graph.Builder, x *graph.Value) *graph.Value
+	// dot averages x·y of every channel over its pixels: [N,C].
+	dot(b *graph.Builder, x, y *graph.Value) *graph.Value
 	// affine returns a·x + b per sample and channel (plus sum), through the logistic function if sigmoid.
 	affine(b *graph.Builder, x, scale, shift, sum *graph.Value, sigmoid bool) *graph.Value
 	upsample(b *graph.Builder, x *graph.Value) *graph.Value
@@ -44,6 +46,8 @@ func (plain) convInput(b *graph.Builder, dy *graph.Value, w *Weight, sum *graph.
 }
 
 func (plain) mean(b *graph.Builder, x *graph.Value) *graph.Value { return b.Mean(x, false, 2, 3) }
+
+func (l plain) dot(b *graph.Builder, x, y *graph.Value) *graph.Value { return l.mean(b, b.Mul(x, y)) }
 
 func (plain) affine(b *graph.Builder, x, scale, shift, sum *graph.Value, sigmoid bool) *graph.Value {
 	n, c := x.Dim(0), x.Dim(1)
@@ -98,6 +102,14 @@ func (l blocked) mean(b *graph.Builder, x *graph.Value) *graph.Value {
 		return plain{}.mean(b, x)
 	}
 	return b.Reshape(b.BlockedMean(x), x.Dim(0), x.Dim(1))
+}
+
+// dot is a depthwise convolution of one tensor with the other as the filter:
+// both are read once, and the product is never stored.
+func (l blocked) dot(b *graph.Builder, x, y *graph.Value) *graph.Value {
+	n, c, h, w := x.Dim(0), x.Dim(1), x.Dim(2), x.Dim(3)
+	sum := b.BlockedConv(b.Reshape(x, 1, n*c, h, w), b.Reshape(y, n*c, 1, h, w), nil, nil, graph.Conv2D{Stride: 1}, n*c, "")
+	return b.Mul(b.Reshape(sum, n, c), b.Scalar(1/float64(h*w)))
 }
 
 // affine is a depthwise 1×1 convolution over N·C channels of one sample: one

@@ -279,7 +279,7 @@ func groupNormRule(t *Tape, o *op, dy *graph.Value) {
 		dy = b.Mul(dy, d)
 	}
 	meanDy := t.l.mean(b, dy)
-	meanDyX := t.l.mean(b, b.Mul(dy, x))
+	meanDyX := t.l.dot(b, dy, x)
 	p := b.Mul(meanDy, pixels)
 	// mean of dy·x̂ per channel
 	offset := s.groupMean

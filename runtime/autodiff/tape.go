@@ -250,7 +250,7 @@ func (t *Tape) GroupNorm(x *graph.Value, p Norm) *graph.Value {
 	b := t.B
 	s := &normSaved{Norm: p, x: x}
 	s.mean = t.meanOf(x)
-	square := t.l.mean(b, b.Mul(x, x))
+	square := t.l.dot(b, x, x)
 	mean := s.mean
 	if p.Add != nil { // moments of x + Add from those of x
 		square = b.Add(square, b.Mul(p.Add, b.Add(b.Add(mean, mean), p.Add)))
