@@ -61,10 +61,10 @@ func (p place) galleries(t *testing.T) (out []studio.Gallery) {
 	return out
 }
 
-// sprites writes small pictures into a folder with a space and a Chinese name.
+// sprites writes small pictures into a folder with a space in its name.
 func sprites(t *testing.T, n int) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "my sprites 图")
+	dir := filepath.Join(t.TempDir(), "my sprites")
 	require.NoError(t, os.MkdirAll(dir, 0o755))
 	for i := range n {
 		img := image.NewRGBA(image.Rect(0, 0, 16, 16))

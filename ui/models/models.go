@@ -7,6 +7,7 @@ import (
 	"image"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -105,13 +106,11 @@ func (p *Page) Content() fyne.CanvasObject {
 
 // Shown implements page.Page.
 func (p *Page) Shown() {
-	p.shown = true
 	p.load()
 }
 
 // Hidden implements page.Page.
 func (p *Page) Hidden() {
-	p.shown = false
 	p.stopPictures()
 }
 
@@ -125,10 +124,15 @@ func (p *Page) stopPictures() {
 // Event implements page.EventHandler.
 func (p *Page) Event(ev any) {
 	switch ev.(type) {
-	case events.ModelsChanged, events.CheckpointSaved, events.LibraryRebuilt:
-		if p.shown {
-			p.load()
-		}
+	case events.ModelsChanged, events.RunsChanged, events.CheckpointSaved, events.LibraryRebuilt:
+		p.dirty = true
+	}
+}
+
+// Tick implements page.Ticker: a training run changes often, the list of models once a second at most.
+func (p *Page) Tick() {
+	if p.dirty && time.Since(p.loaded) > time.Second {
+		p.load()
 	}
 }
 
@@ -195,6 +199,7 @@ func (p *Page) model() (studio.Model, bool) {
 }
 
 func (p *Page) load() {
+	p.dirty, p.loaded = false, time.Now()
 	page.Load(p.s, p.s.Studio.Models.List, func(list []studio.Model, err error) {
 		if err != nil {
 			p.s.Fail(err)
