@@ -43,6 +43,8 @@ type Page struct {
 	sample, export, again *widget.Button
 	rename, remove        *widget.Button
 	cancel                []func()
+	dirty                 bool
+	loaded                time.Time
 	shown                 bool
 }
 
