@@ -78,6 +78,16 @@ func TestEndToEnd(t *testing.T) {
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
 
+	for _, lang := range []string{"C.UTF-8", "en_US.UTF-8", "C", ""} { // no library adds words of its own
+		cmd := exec.Command(exe, "scan", filepath.Join(dir, "nowhere"))
+		cmd.Env = append(os.Environ(), "LC_ALL="+lang)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		require.Error(t, cmd.Run())
+		require.Equal(t, 1, cmd.ProcessState.ExitCode())
+		require.Equal(t, 1, strings.Count(stderr.String(), "\n"), stderr.String())
+	}
+
 	data, run := filepath.Join(dir, "my pictures"), filepath.Join(dir, "runs", "it's a run")
 	bad := mixed(t, data, 160)
 	ok := func(args ...string) string {
