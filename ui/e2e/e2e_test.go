@@ -51,6 +51,21 @@ func (p place) runs(t *testing.T) (out []studio.Run) {
 	return out
 }
 
+// grids counts the sample grids of the one run.
+func (p place) grids(t *testing.T) (n int) {
+	t.Helper()
+	p.look(t, func(ctx context.Context, st *studio.Studio) {
+		runs, err := st.Runs.List(ctx, studio.RunFilter{})
+		require.NoError(t, err)
+		if len(runs) == 1 {
+			g, err := st.Runs.Grids(ctx, runs[0].ID)
+			require.NoError(t, err)
+			n = len(g)
+		}
+	})
+	return n
+}
+
 func (p place) galleries(t *testing.T) (out []studio.Gallery) {
 	t.Helper()
 	p.look(t, func(ctx context.Context, st *studio.Studio) {
@@ -114,7 +129,7 @@ func TestTheWholeWay(t *testing.T) {
 	}
 	display := screen(t)
 	p := newPlace(t)
-	pictures := sprites(t, 24)
+	pictures := sprites(t, 48)
 	w := start(t, display, p.env...)
 	w.wait("Try the demo", soon)
 
@@ -125,7 +140,7 @@ func TestTheWholeWay(t *testing.T) {
 	w.until("the dialog", soon, func() bool { entry, ok = w.find("entry", "Folder, zip or IDX file"); return ok })
 	w.fill(entry, pictures)
 	w.click("button", "Import")
-	w.wait("24 images", soon)
+	w.wait("48 images", soon)
 	w.until("the thumbnails", soon, func() bool { return len(w.images(60)) >= 12 })
 	w.settle()
 	w.shot("dataset")
@@ -133,14 +148,14 @@ func TestTheWholeWay(t *testing.T) {
 	// Train on it, and watch the first samples.
 	w.click("button", "Train on it")
 	w.until("the Train page", soon, func() bool { return w.see().Page == "train" })
+	w.click("text", "Tiny")
 	w.settle()
 	w.shot("train-setup")
 	w.fill(w.beside("Steps"), "400")
-	w.fill(w.beside("Sample every"), "10")
 	w.click("button", "Start")
-	w.wait("step ", long)
-	w.until("the first samples", long, func() bool { return w.shows("step 10") || w.shows("step 20") || w.shows("step 30") })
-	w.until("the picture of the samples", long, func() bool { return len(w.images(150)) > 0 || w.shows("step 30") })
+	w.wait("Training · my sprites · step ", long)
+	w.click("button", "Sample now")
+	w.until("the first samples", long, func() bool { return p.grids(t) > 0 })
 	w.settle()
 	w.shot("training")
 	w.open("home")
@@ -280,19 +295,7 @@ func TestDemo(t *testing.T) {
 	w.until("the Train page", long, func() bool { return w.see().Page == "train" })
 	w.wait("Training · Demo", long)
 	w.click("button", "Sample now")
-	w.until("the first samples", long, func() bool {
-		grids := 0
-		p.look(t, func(ctx context.Context, st *studio.Studio) {
-			runs, err := st.Runs.List(ctx, studio.RunFilter{})
-			require.NoError(t, err)
-			if len(runs) == 1 {
-				g, err := st.Runs.Grids(ctx, runs[0].ID)
-				require.NoError(t, err)
-				grids = len(g)
-			}
-		})
-		return grids > 0
-	})
+	w.until("the first samples", long, func() bool { return p.grids(t) > 0 })
 	w.settle()
 	w.shot("demo")
 	w.close()

@@ -45,7 +45,6 @@ type Page struct {
 	cancel                []func()
 	dirty                 bool
 	loaded                time.Time
-	shown                 bool
 }
 
 // New returns the page.
