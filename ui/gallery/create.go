@@ -145,6 +145,9 @@ func (c *creation) build() {
 		c.check()
 	})
 	c.count = form.NewEntry(s, "", form.Whole(1, 100_000), func(t string) { c.number(t, func(v int) { c.req.Count = v }) })
+	for _, e := range []*form.Entry{c.steps, c.eta, c.seed, c.count} {
+		e.OnInvalid = c.update
+	}
 	c.clip = widget.NewCheck(lang.L("Keep x̂0 within the range of pictures at each step"), func(on bool) {
 		c.req.Clip = on
 		c.check()
@@ -366,7 +369,7 @@ func (c *creation) update() {
 		}
 	}
 	if len(c.problems) > 0 {
-		why = page.Text(c.problems[0].Text)
+		why = page.Sentence(c.problems[0].Text)
 	}
 	c.make.SetReason(why)
 }

@@ -80,7 +80,6 @@ func newSetup(p *Page) *setup {
 		t.req.Name = s
 		t.touched(false)
 	})
-	t.name.Entry.SetPlaceHolder(lang.L("Named after the dataset"))
 
 	cards := container.New(layout.NewGridLayoutWithColumns(2))
 	for _, ps := range p.s.Studio.Training.Presets() {
@@ -222,12 +221,9 @@ func (t *setup) control(f studio.Field) (*fieldControl, fyne.CanvasObject) {
 	}
 	c.entry = form.NewEntry(t.p.s, "", func(s string) error {
 		try := t.req
-		err := f.Set(&try, strings.TrimSpace(s))
-		if err != nil {
-			t.p.update()
-		}
-		return err
+		return f.Set(&try, strings.TrimSpace(s))
 	}, func(s string) { set(strings.TrimSpace(s)) })
+	c.entry.OnInvalid = t.p.update
 	return c, c.entry
 }
 
@@ -434,7 +430,7 @@ func (t *setup) showProblems() {
 		text := ""
 		for _, p := range t.problems {
 			if p.Field == c.f.Key {
-				text = page.Text(p.Text)
+				text = page.Sentence(p.Text)
 			}
 		}
 		c.entry.SetProblem(text)
@@ -442,7 +438,7 @@ func (t *setup) showProblems() {
 	if len(t.problems) > 0 {
 		box := container.NewVBox(kit.Heading(lang.L("Cannot start yet")))
 		for _, p := range t.problems {
-			l := kit.Text(page.Text(p.Text))
+			l := kit.Text(page.Sentence(p.Text))
 			box.Add(container.NewBorder(nil, nil, container.NewVBox(widget.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon()))), nil, l))
 		}
 		t.reasons.Objects = []fyne.CanvasObject{kit.Card(box)}
@@ -477,7 +473,7 @@ func (t *setup) why() string {
 	case len(t.datasets) == 0:
 		return lang.L("There is no dataset yet.")
 	case len(t.problems) == 1:
-		if text := page.Text(t.problems[0].Text); len([]rune(text)) < 70 {
+		if text := page.Sentence(t.problems[0].Text); len([]rune(text)) < 70 {
 			return text
 		}
 		return lang.L("See the reason below.")
@@ -545,10 +541,6 @@ func (t *setup) start() {
 	req := t.req
 	t.p.main.Disable()
 	t.p.act(func(ctx context.Context) error { return t.p.s.Studio.Training.Start(ctx, req) }, func() {
-		t.req.Name = ""
-		t.filling = true
-		t.name.SetText("")
-		t.filling = false
 		t.p.turn(true)
 	})
 }

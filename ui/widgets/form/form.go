@@ -24,6 +24,8 @@ type Entry struct {
 	Entry *page.Entry
 	// OnValid is called with each text that passes the check.
 	OnValid func(string)
+	// OnInvalid is called after a text that does not pass was marked.
+	OnInvalid func()
 
 	check func(string) error
 	err   *widget.Label
@@ -81,6 +83,9 @@ func (e *Entry) changed(s string) {
 	if e.check != nil {
 		if err := e.check(s); err != nil {
 			e.SetProblem(page.Sentence(err))
+			if e.OnInvalid != nil {
+				e.OnInvalid()
+			}
 			return
 		}
 	}

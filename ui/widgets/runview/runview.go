@@ -400,6 +400,9 @@ func WeightsName(w string) string {
 	if w == raw {
 		return lang.L("Raw weights")
 	}
+	if w == "ema" {
+		return "EMA"
+	}
 	return lang.L("EMA {{.Name}}", map[string]any{"Name": strings.TrimPrefix(strings.TrimPrefix(w, "ema"), "-")})
 }
 
