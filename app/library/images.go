@@ -306,3 +306,8 @@ func (d *DB) DeleteDatasets(ctx context.Context, ids ...string) error {
 func (d *DB) DatasetStamps(ctx context.Context) (map[string]string, error) {
 	return d.stamps(ctx, "datasets")
 }
+
+// GalleriesSince is the galleries that got an image since then.
+func (d *DB) GalleriesSince(ctx context.Context, since time.Time) ([]string, error) {
+	return d.ids(ctx, "SELECT id FROM galleries WHERE updated >= ?", since.UnixNano())
+}

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	_ "modernc.org/sqlite" // the "sqlite" driver
@@ -47,6 +48,10 @@ var migrations = []string{
 type DB struct {
 	path string
 	db   *sql.DB
+
+	mu      sync.Mutex
+	watch   *sql.Conn // that never writes, for Changed
+	version int64
 }
 
 // Open opens the index at path, making it if there is none. fresh is true when it is empty,
@@ -100,7 +105,7 @@ func open(ctx context.Context, path string) (_ *DB, fresh bool, err error) {
 			err = errors.Join(err, db.Close())
 		}
 	}()
-	db.SetMaxOpenConns(4)
+	db.SetMaxOpenConns(5)
 	d := &DB{path: path, db: db}
 	var version int
 	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
@@ -156,11 +161,39 @@ func (d *DB) checkUnlessClean(ctx context.Context) error {
 	return nil
 }
 
+// Changed reports whether anything was written to the index, by this process or another, since it was last asked.
+func (d *DB) Changed(ctx context.Context) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.watch == nil {
+		conn, err := d.db.Conn(ctx)
+		if err != nil {
+			return false, err
+		}
+		d.watch = conn
+	}
+	// https://www.sqlite.org/pragma.html#pragma_data_version: it differs when another connection has written.
+	var v int64
+	if err := d.watch.QueryRowContext(ctx, "PRAGMA data_version").Scan(&v); err != nil {
+		return false, err
+	}
+	changed := v != d.version
+	d.version = v
+	return changed, nil
+}
+
 // Close marks the index as whole and closes it.
 func (d *DB) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return errors.Join(d.SetMeta(ctx, "clean", "yes"), d.db.Close())
+	err := d.SetMeta(ctx, "clean", "yes")
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.watch != nil {
+		err = errors.Join(err, d.watch.Close())
+		d.watch = nil
+	}
+	return errors.Join(err, d.db.Close())
 }
 
 // Path is the index's file.
@@ -230,6 +263,24 @@ func (d *DB) stamps(ctx context.Context, table string) (_ map[string]string, err
 			return nil, err
 		}
 		out[id] = stamp
+	}
+	return out, rows.Err()
+}
+
+// ids reads one column of IDs.
+func (d *DB) ids(ctx context.Context, query string, args ...any) (_ []string, err error) {
+	rows, err := d.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var out []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		out = append(out, id)
 	}
 	return out, rows.Err()
 }

@@ -261,19 +261,6 @@ func nano(t time.Time) int64 {
 }
 
 // ActiveRuns is the runs that some process may be training, and those that are new.
-func (d *DB) ActiveRuns(ctx context.Context) (_ []string, err error) {
-	rows, err := d.db.QueryContext(ctx, "SELECT id FROM runs WHERE state IN ('running', 'new')")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	var out []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		out = append(out, id)
-	}
-	return out, rows.Err()
+func (d *DB) ActiveRuns(ctx context.Context) ([]string, error) {
+	return d.ids(ctx, "SELECT id FROM runs WHERE state IN ('running', 'new')")
 }

@@ -479,6 +479,7 @@ func (c *core) update(ctx context.Context, id string, change func(*datasetFile) 
 // datasetChanged brings the index up to date and tells of it.
 func (c *core) datasetChanged(ctx context.Context, e *env, id string) error {
 	defer c.bus.Publish(events.DatasetsChanged{Dataset: id})
+	c.thumbs.Forget(func(r Ref) bool { return r.Kind == DatasetCover && r.Owner == id })
 	stamp, err := datasetStamp(filepath.Join(e.ws.Datasets(), id), false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return e.lib.DeleteDatasets(ctx, id)

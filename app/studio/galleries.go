@@ -434,6 +434,7 @@ func (s galleryService) makeGallery(e *env, req SampleRequest, m galleries.Model
 // galleryChanged brings the index up to date and tells of it.
 func (c *core) galleryChanged(ctx context.Context, e *env, id string) error {
 	defer c.bus.Publish(events.GalleriesChanged{Gallery: id})
+	c.thumbs.Forget(func(r Ref) bool { return r.Kind == GalleryCover && r.Owner == id })
 	stamp, err := galleryStamp(filepath.Join(e.ws.Galleries(), id), false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return e.lib.DeleteGalleries(ctx, id)

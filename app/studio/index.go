@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"unnoise/app/events"
 	"unnoise/app/workspace"
+	"unnoise/runtime/durable"
 )
 
 // sampleDir is the folder of a run's sample grids.
@@ -22,6 +26,8 @@ type indexer struct {
 	mu    sync.Mutex // one look at a time
 	fresh bool       // the index is empty and was never filled
 	bad   map[string]string
+	last  map[string]map[string]string // stamps by ID that the index had after the last look, by folder
+	seen  map[string]time.Time         // modification time of each folder of things when it was last looked through
 }
 
 // watch looks for what changed, first all of it and then, every two seconds, where something may have.
@@ -52,6 +58,28 @@ func (c *core) watch() {
 			c.log.Warn("the workspace could not be looked through", "error", err)
 		}
 	}
+}
+
+// debris is how old a temporary folder is when nobody can still be writing it.
+const debris = 24 * time.Hour
+
+// sweep removes what processes that died left behind. Others may be importing right now: only what is old goes.
+func sweep(e *env) error {
+	var errs []error
+	trials := filepath.Join(e.ws.Cache(), "trials")
+	for _, dir := range []string{e.ws.Datasets(), e.ws.Models(), trials} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue // not made yet
+		}
+		for _, d := range entries {
+			info, err := d.Info()
+			if err == nil && time.Since(info.ModTime()) > debris && (dir == trials || strings.HasPrefix(d.Name(), durable.TempPrefix)) {
+				errs = append(errs, os.RemoveAll(filepath.Join(dir, d.Name())))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // sync brings the index up to date with all folders; e may be nil.
@@ -110,9 +138,28 @@ func (c *core) kinds(e *env) []kind {
 		{
 			dir:     e.ws.Galleries(),
 			indexed: e.lib.GalleryStamps, stamp: galleryStamp, read: c.indexGallery, remove: e.lib.DeleteGalleries,
+			active: func(ctx context.Context) ([]string, error) {
+				return e.lib.GalleriesSince(ctx, time.Now().Add(-2*time.Minute)) // images may still be coming
+			},
 			changed: func(id string) Event { return events.GalleriesChanged{Gallery: id} },
 		},
 	}
+}
+
+// differing is the IDs whose stamps differ between two looks.
+func differing(a, b map[string]string) map[string]bool {
+	out := make(map[string]bool)
+	for id, s := range a {
+		if b[id] != s {
+			out[id] = true
+		}
+	}
+	for id := range b {
+		if _, ok := a[id]; !ok {
+			out[id] = true
+		}
+	}
+	return out
 }
 
 // manyChanged is from when on one signal for all is better than one for each.
@@ -125,24 +172,21 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 	c.index.mu.Lock()
 	defer c.index.mu.Unlock()
 	if c.index.bad == nil {
-		c.index.bad = make(map[string]string)
+		c.index.bad, c.index.seen, c.index.last = make(map[string]string), make(map[string]time.Time), make(map[string]map[string]string)
 	}
 	type task struct {
 		k         kind
 		id, stamp string
+		now       map[string]string
+	}
+	written, err := e.lib.Changed(ctx) // perhaps by a subcommand, which brought the index up to date itself
+	if err != nil {
+		return fmt.Errorf("the index cannot be read: %w", err)
 	}
 	var tasks []task
 	changed := make(map[int][]string)
 	kinds := c.kinds(e)
 	for ki, k := range kinds {
-		ids, err := workspace.Subfolders(k.dir)
-		if err != nil {
-			return err
-		}
-		old, err := k.indexed(ctx)
-		if err != nil {
-			return fmt.Errorf("the index cannot be read: %w", err)
-		}
 		active := make(map[string]bool)
 		if k.active != nil {
 			list, err := k.active(ctx)
@@ -153,6 +197,29 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 				active[id] = true
 			}
 		}
+		st, err := os.Stat(k.dir)
+		if err != nil {
+			return fmt.Errorf("the workspace is not there any more: %w", err)
+		}
+		if !all && !written && len(active) == 0 && st.ModTime().Equal(c.index.seen[k.dir]) {
+			continue
+		}
+		c.index.seen[k.dir] = st.ModTime()
+		ids, err := workspace.Subfolders(k.dir)
+		if err != nil {
+			return err
+		}
+		old, err := k.indexed(ctx)
+		if err != nil {
+			return fmt.Errorf("the index cannot be read: %w", err)
+		}
+		now := maps.Clone(old)
+		if last := c.index.last[k.dir]; last != nil {
+			for id := range differing(last, old) {
+				changed[ki] = append(changed[ki], id)
+			}
+		}
+		c.index.last[k.dir] = now
 		for _, id := range ids {
 			was, known := old[id]
 			delete(old, id)
@@ -169,13 +236,14 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 			if c.index.bad[k.dir+id] == stamp {
 				continue
 			}
-			tasks = append(tasks, task{k, id, stamp})
+			tasks = append(tasks, task{k, id, stamp, now})
 			changed[ki] = append(changed[ki], id)
 		}
 		var gone []string
 		for id := range old {
 			if _, err := os.Lstat(filepath.Join(k.dir, id)); errors.Is(err, fs.ErrNotExist) {
 				gone = append(gone, id)
+				delete(now, id)
 			}
 		}
 		if err := k.remove(ctx, gone...); err != nil {
@@ -194,6 +262,8 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 			}
 			c.index.bad[t.k.dir+t.id] = t.stamp
 			problems = append(problems, err)
+		} else {
+			t.now[t.id] = t.stamp
 		}
 		if m != nil {
 			m.at(int64(i+1), int64(len(tasks)), t.id)
@@ -212,7 +282,8 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 			c.bus.Publish(k.changed(""))
 			continue
 		}
-		for _, id := range changed[ki] {
+		slices.Sort(changed[ki])
+		for _, id := range slices.Compact(changed[ki]) {
 			c.bus.Publish(k.changed(id))
 		}
 	}

@@ -261,7 +261,9 @@ func (s trainingService) Check(ctx context.Context, req TrainRequest) ([]Problem
 		}
 	}
 	if _, err := os.Stat(sc.info.Source); err != nil {
-		if _, err := data.OpenCache(filepath.Join(e.ws.Runs(), "x", info.Data.Cache)); err != nil {
+		if cache, err := data.OpenCache(filepath.Join(e.ws.Runs(), "0000-new", info.Data.Cache)); err == nil {
+			_ = cache.Close() // it can train on what was decoded before
+		} else {
 			out = append(out, Problem{Field: "dataset", Text: events.T("{{.Path}} is not there now: connect its drive.", "Path", sc.info.Source)})
 		}
 	}

@@ -107,8 +107,8 @@ func open(ctx context.Context, dir string, attach bool) (_ *Studio, err error) {
 	}
 	c.env = e
 	if !attach {
-		if err := e.bin.Recover(); err != nil {
-			c.log.Warn("the trash could not be tidied", "error", err)
+		if err := errors.Join(e.bin.Recover(), sweep(e)); err != nil {
+			c.log.Warn("the workspace could not be tidied", "error", err)
 		}
 	}
 	c.thumbs = thumbs.New[Ref](loader{c}, thumbs.Options{Dir: filepath.Join(e.ws.Cache(), "thumbs")})

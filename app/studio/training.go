@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -306,12 +307,7 @@ func (s *supervisor) prepare(ctx context.Context, e *env, entry queue.Entry, req
 			if err != nil {
 				return nil, err
 			}
-			if entry.Steps > 0 && entry.Steps != run.Info().Train.Steps {
-				if err := run.Update(func(i *runs.Info) { i.Train.Steps = entry.Steps }); err != nil {
-					return nil, err
-				}
-			}
-			return run, nil
+			return run, s.adjust(e, run, entry)
 		}
 		if len(entry.Request) == 0 {
 			return nil, fmt.Errorf("the run %q is not there any more", entry.Run)
@@ -347,6 +343,32 @@ func (s *supervisor) prepare(ctx context.Context, e *env, entry queue.Entry, req
 		return nil, err
 	}
 	return runs.Create(dir, info)
+}
+
+// adjust makes a run ready to go on.
+func (s *supervisor) adjust(e *env, run *runs.Run, entry queue.Entry) error {
+	info := run.Info()
+	steps := entry.Steps > 0 && entry.Steps != info.Train.Steps
+	lost := false // its dataset was deleted, and the decoded images with it: they go into the run's own folder
+	if info.Data.Dataset != "" && info.Data.Cache != "" {
+		dir, err := workspace.Child(e.ws.Datasets(), info.Data.Dataset)
+		if err != nil {
+			return err
+		}
+		_, err = os.Stat(dir)
+		lost = errors.Is(err, fs.ErrNotExist)
+	}
+	if !steps && !lost {
+		return nil
+	}
+	return run.Update(func(i *runs.Info) {
+		if steps {
+			i.Train.Steps = entry.Steps
+		}
+		if lost {
+			i.Data.Cache = ""
+		}
+	})
 }
 
 // listener turns the training's events into the snapshot and signals.
@@ -557,14 +579,22 @@ func (s trainingService) Stop() error {
 }
 
 func (s trainingService) Wait(ctx context.Context) error {
-	s.sup.mu.Lock()
-	idle := s.sup.idle
-	s.sup.mu.Unlock()
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		s.sup.mu.Lock()
+		idle, coming := s.sup.idle, s.sup.next != "" && !s.sup.closed
+		s.sup.mu.Unlock()
+		wait := time.NewTimer(10 * time.Millisecond) // for a job that was started just now
+		select {
+		case <-idle:
+			if !coming {
+				wait.Stop()
+				return nil
+			}
+		case <-ctx.Done():
+			wait.Stop()
+			return ctx.Err()
+		}
+		<-wait.C
 	}
 }
 
