@@ -1,0 +1,224 @@
+// Peer is Unnoise's side of bench/bench.py: a process that does one kind of work again and again when it is told to, so
+// that its runs can take turns with those of PyTorch.
+//
+//	peer TASK [flags]
+//
+// It prints {"ready": …}; then each line "k" on its input makes it work k times and print {"seconds": […]}; at the end of
+// the input it prints {"peak": bytes}, the most memory it ever held.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"regexp"
+	"strconv"
+	"time"
+
+	"unnoise/app/galleries"
+	"unnoise/app/runs"
+	"unnoise/pipeline/bench"
+	"unnoise/pipeline/model"
+	"unnoise/pipeline/picture"
+	"unnoise/runtime/program"
+)
+
+// answer is a line of output.
+type answer struct {
+	Ready    bool      `json:"ready,omitempty"`
+	Seconds  []float64 `json:"seconds,omitempty"`
+	Loss     []float64 `json:"loss,omitempty"`      // train: of each step
+	GradNorm []float64 `json:"grad_norm,omitempty"` // train: of each step, before clipping
+	Out      []float32 `json:"out,omitempty"`       // call: the network's answer to the first sample
+	GFLOPS   float64   `json:"gflops,omitempty"`    // sgemm
+	MACs     int64     `json:"macs,omitempty"`      // flops: of one sample's forward pass
+	Peak     int64     `json:"peak,omitempty"`
+}
+
+// worker does a task once; what it wants to tell goes into the answer.
+type worker func(ctx context.Context, a *answer) error
+
+func main() {
+	if err := run(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "peer:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	run, profile   string
+	batch, n, step int
+	threads        int
+}
+
+func run(ctx context.Context) error {
+	if len(os.Args) < 2 {
+		return errors.New("name a task: train, call, images, sgemm or flops")
+	}
+	var o options
+	fl := flag.NewFlagSet("peer", flag.ExitOnError)
+	fl.StringVar(&o.run, "run", "", "run whose network it is")
+	fl.StringVar(&o.profile, "profile", "", "prefix of the file for ONNX Runtime's profile")
+	fl.IntVar(&o.batch, "batch", 32, "train, call: samples")
+	fl.IntVar(&o.n, "n", 16, "images: pictures")
+	fl.IntVar(&o.step, "steps", 20, "images: steps of DDIM")
+	fl.IntVar(&o.threads, "threads", 0, "threads, 0 for one per core")
+	if err := fl.Parse(os.Args[2:]); err != nil {
+		return err
+	}
+	compute := model.Compute{Threads: o.threads, Profile: o.profile}
+	var m galleries.Model
+	if o.run != "" {
+		r, err := runs.Open(o.run)
+		if err != nil {
+			return err
+		}
+		if m, err = galleries.FromRun(r, -1, ""); err != nil {
+			return err
+		}
+	}
+	out := json.NewEncoder(os.Stdout)
+	work, done, err := prepare(ctx, os.Args[1], o, m, compute)
+	if err != nil {
+		return err
+	}
+	if err := out.Encode(answer{Ready: true}); err != nil {
+		return err
+	}
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		k, err := strconv.Atoi(in.Text())
+		if err != nil {
+			return err
+		}
+		var a answer
+		for range k {
+			began := time.Now()
+			if err := work(ctx, &a); err != nil {
+				return err
+			}
+			a.Seconds = append(a.Seconds, time.Since(began).Seconds())
+		}
+		if err := out.Encode(a); err != nil {
+			return err
+		}
+	}
+	peak, err := peak()
+	return errors.Join(in.Err(), err, done(), out.Encode(answer{Peak: peak}))
+}
+
+func prepare(ctx context.Context, task string, o options, m galleries.Model, c model.Compute) (worker, func() error, error) {
+	switch task {
+	case "train":
+		return train(ctx, o, m, c)
+	case "call":
+		return call(ctx, o, m, c)
+	case "images":
+		return images(ctx, o, m, c)
+	case "sgemm":
+		return func(ctx context.Context, a *answer) (err error) {
+			a.GFLOPS, err = bench.SGEMM(ctx, c)
+			return err
+		}, nothing, nil
+	case "flops":
+		return func(_ context.Context, a *answer) (err error) {
+			a.MACs, err = bench.MACs(m.Spec.UNet)
+			return err
+		}, nothing, nil
+	}
+	return nil, nil, fmt.Errorf("there is no task %q", task)
+}
+
+func nothing() error { return nil }
+
+// wave is the made-up data that both sides compute on: value i of the sequence called phase.
+func wave(n int, phase float64) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(math.Sin(0.1*float64(i) + phase))
+	}
+	return x
+}
+
+// conds are noise conditions from 0 to below 1000.
+func conds(n int) []float32 {
+	c := make([]float32, n)
+	for i := range c {
+		c[i] = float32(1000 * i / n)
+	}
+	return c
+}
+
+func train(ctx context.Context, o options, m galleries.Model, c model.Compute) (worker, func() error, error) {
+	t, err := program.NewTrainer(ctx, program.TrainSpec{
+		UNet: m.Spec.UNet, Batch: o.batch, EMAs: 1, ClipNorm: 1, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8,
+	}, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := t.SetState(program.State{Params: m.Weights}); err != nil {
+		return nil, nil, err
+	}
+	n := o.batch * m.Spec.Dim()
+	b := program.Batch{X: wave(n, 0), Target: wave(n, 1), Cond: conds(o.batch), Weight: make([]float32, o.batch)}
+	for i := range b.Weight {
+		b.Weight[i] = 1
+	}
+	return func(ctx context.Context, a *answer) error {
+		r, err := t.Step(ctx, b, program.Hyper{LR: 1e-4, EMARates: []float64{1e-3}})
+		a.Loss, a.GradNorm = append(a.Loss, r.Total), append(a.GradNorm, r.GradNorm)
+		return err
+	}, t.Close, nil
+}
+
+func call(ctx context.Context, o options, m galleries.Model, c model.Compute) (worker, func() error, error) {
+	net, err := model.Load(ctx, m.Spec, m.Weights, o.batch, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	dim := m.Spec.Dim()
+	x, out, cond := wave(o.batch*dim, 0), make([]float32, o.batch*dim), conds(o.batch)
+	return func(ctx context.Context, a *answer) error {
+		a.Out = out[:dim]
+		return net.Forward(ctx, x, cond, nil, out)
+	}, net.Close, nil
+}
+
+func images(ctx context.Context, o options, m galleries.Model, c model.Compute) (worker, func() error, error) {
+	s, err := galleries.NewSampler(ctx, m, o.n, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	ch, h, w := m.Spec.Shape()
+	indices := make([]int, o.n)
+	for i := range indices {
+		indices[i] = i
+	}
+	return func(ctx context.Context, _ *answer) error {
+		return s.Images(ctx, galleries.Settings{Sampler: "ddim", Steps: o.step}, indices, nil, func(_ int, x []float32) error {
+			_, err := picture.FromCHW(x, ch, h, w)
+			return err
+		})
+	}, s.Close, nil
+}
+
+var highWater = regexp.MustCompile(`VmHWM:\s*(\d+) kB`)
+
+// peak is the most memory this process ever held, in bytes (proc(5)).
+func peak() (int64, error) {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	f := highWater.FindSubmatch(b)
+	if f == nil {
+		return 0, errors.New("/proc/self/status tells no VmHWM")
+	}
+	kb, err := strconv.ParseInt(string(f[1]), 10, 64)
+	return 1024 * kb, err
+}
