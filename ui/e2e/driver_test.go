@@ -144,9 +144,13 @@ func start(t *testing.T, display string, env ...string) *window {
 		_, err = w.try("windowfocus", w.id)
 		return err == nil
 	})
+	w.until("the first page", soon, func() bool { return w.see().Page != "" })
 	w.x("windowmove", w.id, "0", "0")
 	w.x("windowsize", w.id, "1440", "900")
-	w.until("the first page", soon, func() bool { return w.see().Page != "" })
+	w.until("its size", soon, func() bool {
+		n, ok := w.find("button", "Keys")
+		return ok && n.X > 1300
+	})
 	return w
 }
 

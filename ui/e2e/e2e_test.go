@@ -8,6 +8,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -282,7 +283,7 @@ func TestTheWholeWay(t *testing.T) {
 	w.gone(soon)
 }
 
-// TestDemo clicks once and waits for the first samples.
+// TestDemo clicks once, waits for the first samples and lets the run go on without the window.
 func TestDemo(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains in a real window")
@@ -298,9 +299,15 @@ func TestDemo(t *testing.T) {
 	w.until("the first samples", long, func() bool { return p.grids(t) > 0 })
 	w.settle()
 	w.shot("demo")
+
+	// The window closes and the run goes on; a polite kill then saves it.
 	w.close()
 	w.wait("Close the window?", soon)
-	w.click("button", "Save and quit")
+	w.click("button", "Keep running")
+	w.until("the window to hide", soon, func() bool { _, err := w.try("search", "--onlyvisible", "--name", "^Unnoise$"); return err != nil })
+	step := p.runs(t)[0].Step
+	w.until("more steps", long, func() bool { return p.runs(t)[0].Step > step })
+	require.NoError(t, w.cmd.Process.Signal(syscall.SIGTERM))
 	w.gone(long)
 	require.Equal(t, studio.RunStopped, p.runs(t)[0].State)
 }

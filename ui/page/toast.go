@@ -56,7 +56,7 @@ func (toastLayout) Layout(objs []fyne.CanvasObject, size fyne.Size) {
 		o.Resize(fyne.NewSize(w, o.MinSize().Height)) // the width first: the height of wrapped text depends on it
 		h := o.MinSize().Height
 		o.Resize(fyne.NewSize(w, h))
-		o.Move(fyne.NewPos((size.Width-w)/2, size.Height-h-16))
+		o.Move(fyne.NewPos((size.Width-w)/2, size.Height-h-46)) // above the status bar
 	}
 }
 
