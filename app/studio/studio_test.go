@@ -600,11 +600,23 @@ func moveOf(t *testing.T, s *Studio) {
 	require.Len(t, gs, len(galleries))
 	// A run goes on in the new place.
 	require.NoError(t, s.Training.ContinueRun(ctx, "0002-zweite", 14))
-	waitFor(t, "the run to go on after the move", func() bool {
-		r, err := s.Runs.Get(ctx, "0002-zweite")
-		return err == nil && r.State == RunDone && r.Step == 14
-	})
 	require.NoError(t, s.Training.Wait(ctx))
+	r, err := s.Runs.Get(ctx, "0002-zweite")
+	require.NoError(t, err)
+	require.Equal(t, RunDone, r.State)
+	require.EqualValues(t, 14, r.Step)
+	// And it goes on when its dataset was deleted, which can still be brought back.
+	require.NoError(t, s.Datasets.Delete(ctx, r.Dataset))
+	require.NoError(t, s.Training.ContinueRun(ctx, "0002-zweite", 16))
+	require.NoError(t, s.Training.Wait(ctx))
+	r, err = s.Runs.Get(ctx, "0002-zweite")
+	require.NoError(t, err)
+	require.Equal(t, RunDone, r.State, r.Error)
+	require.EqualValues(t, 16, r.Step)
+	_, err = s.Trash.Undo(ctx)
+	require.NoError(t, err)
+	_, err = s.Datasets.Get(ctx, r.Dataset)
+	require.NoError(t, err)
 }
 
 func TestSecondWindowIsToldWho(t *testing.T) {

@@ -265,9 +265,7 @@ func (s *supervisor) train(ctx context.Context, j *job, entry queue.Entry) error
 	}); err != nil && ctx.Err() == nil {
 		return s.failed(id, err)
 	}
-	if err := s.c.runChanged(ctx, e, id); err != nil && ctx.Err() == nil {
-		s.c.log.Warn("the run could not be indexed", "run", id, "error", err)
-	}
+	s.reindex(id)
 	o := s.c.options(req.Device, req.Threads)
 	o.Control = &j.control
 	o.Events = s.listener(id)
@@ -279,10 +277,7 @@ func (s *supervisor) train(ctx context.Context, j *job, entry queue.Entry) error
 		o.Report = sc.rep // spares a scan
 	}
 	out, err := run.Train(ctx, o)
-	background := context.WithoutCancel(ctx)
-	if ierr := s.c.runChanged(background, e, id); ierr != nil {
-		s.c.log.Warn("the run could not be indexed", "run", id, "error", ierr)
-	}
+	s.reindex(id)
 	s.c.bus.Publish(events.LogGrew{Run: id})
 	s.set(func(n *Snapshot) { n.Step = max(n.Step, out.Step) })
 	if err != nil {
@@ -406,11 +401,13 @@ func (s *supervisor) listener(id string) func(train.Event) {
 			s.c.thumbs.Forget(func(r Ref) bool {
 				return r.Owner == id && (r.Kind == RunCover || (r.Kind == SampleGrid && r.Index == int(ev.Step)))
 			})
+			s.reindex(id)
 			s.c.bus.Publish(events.SamplesAdded{Run: id, Step: ev.Step})
 			if ev.Weights == train.RawName { // the last of the two
 				s.sampled()
 			}
 		case train.Saved:
+			s.reindex(id)
 			s.c.bus.Publish(events.CheckpointSaved{Run: id, Step: ev.Step})
 		case train.Warned:
 			notice(events.Warning, events.T("{{.Problem}}", "Problem", ev.Message))
@@ -428,6 +425,17 @@ func (s *supervisor) listener(id string) func(train.Event) {
 			s.state(JobTraining, Text{})
 			s.c.bus.Publish(events.RunsChanged{Run: id})
 		}
+	}
+}
+
+// reindex brings the running run's row up to date before its signal is given.
+func (s *supervisor) reindex(id string) {
+	e, err := s.c.use()
+	if err == nil {
+		err = s.c.runChanged(context.Background(), e, id)
+	}
+	if err != nil {
+		s.c.log.Warn("the run could not be indexed", "run", id, "error", err)
 	}
 }
 
