@@ -40,15 +40,15 @@ var presets = []Preset{
 	{
 		Name:  "tiny",
 		About: "About 1 million weights: quick on any computer, for icons, glyphs and small sprites.",
-		Batch: 32, LR: 1e-3, Steps: 10_000,
-		Objective: "v", Schedule: "cosine", Weighting: "min-snr",
+		Batch: 16, LR: 1e-3, Steps: 20_000,
+		Objective: "v", Schedule: "cosine", Weighting: "simple",
 		channels: []int{32, 64, 64}, attend: 8, layers: 1, groups: 8,
 	},
 	{
 		Name:  "small",
 		About: "About 6.5 million weights: the usual choice for a few hundred to some thousand small pictures.",
 		Batch: 32, LR: 4e-4, Steps: 20_000,
-		Objective: "v", Schedule: "cosine", Weighting: "min-snr",
+		Objective: "v", Schedule: "cosine", Weighting: "simple",
 		channels: []int{64, 128, 128}, attend: 16, layers: 2, groups: 32,
 	},
 	{
