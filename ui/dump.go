@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"fyne.io/fyne/v2"
@@ -36,8 +37,37 @@ type dump struct {
 	Focused  bool     `json:"focused"` // whether some widget has the keyboard
 	Nodes    []node   `json:"nodes"`
 
-	Goroutines int    `json:"goroutines"`
-	Heap       uint64 `json:"heap"` // bytes in use after a collection
+	Goroutines int     `json:"goroutines"`
+	Heap       uint64  `json:"heap"`  // bytes in use after a collection
+	Stall      float64 `json:"stall"` // longest time in ms that the UI thread let a caller wait, since Stalls was last 0
+	Stalls     int     `json:"stalls"`
+}
+
+// stalls measures how long the UI thread is busy at a time: it asks for it every few milliseconds and notes the longest
+// wait. A file named like the dump's with .reset at its end begins anew.
+type stalls struct {
+	mu    sync.Mutex // held while the dump itself keeps the UI thread busy
+	worst time.Duration
+	n     int // waits of more than 50 ms
+}
+
+func (s *stalls) watch(done <-chan struct{}) {
+	for {
+		select {
+		case <-done:
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+		s.mu.Lock()
+		began := time.Now()
+		fyne.DoAndWait(func() {})
+		d := time.Since(began)
+		s.worst = max(s.worst, d)
+		if d > 50*time.Millisecond {
+			s.n++
+		}
+		s.mu.Unlock()
+	}
 }
 
 // startDump writes what is on show to the file that UNNOISE_UI_DUMP names, four times a second, so that a test can find
@@ -47,20 +77,29 @@ func (r *runner) startDump() {
 	if path == "" {
 		return
 	}
+	var st stalls
+	go st.watch(r.s.Context().Done())
 	go func() {
 		for range time.Tick(250 * time.Millisecond) {
 			if r.s.Context().Err() != nil {
 				return
 			}
-			var b []byte
-			fyne.DoAndWait(func() {
-				d := r.dump()
-				runtime.GC()
-				var m runtime.MemStats
-				runtime.ReadMemStats(&m)
-				d.Goroutines, d.Heap = runtime.NumGoroutine(), m.HeapInuse
-				b, _ = json.Marshal(d)
-			})
+			var d dump
+			st.mu.Lock()
+			fyne.DoAndWait(func() { d = r.dump() })
+			if os.Remove(path+".reset") == nil {
+				st.worst, st.n = 0, 0
+			}
+			d.Stall, d.Stalls = float64(st.worst.Microseconds())/1000, st.n
+			runtime.GC()
+			st.mu.Unlock()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			d.Goroutines, d.Heap = runtime.NumGoroutine(), m.HeapInuse
+			b, err := json.Marshal(d)
+			if err != nil {
+				continue
+			}
 			tmp := path + ".tmp"
 			if os.WriteFile(tmp, b, 0o600) == nil {
 				_ = os.Rename(tmp, path)

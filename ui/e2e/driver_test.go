@@ -39,6 +39,8 @@ type dump struct {
 	Nodes      []node
 	Goroutines int
 	Heap       uint64
+	Stall      float64 // longest time in ms that the UI thread was busy
+	Stalls     int     // how often for more than 50 ms
 }
 
 // program builds the program once for all tests.
@@ -118,6 +120,15 @@ func (l *lockedBuffer) String() string {
 // start opens the window with further environment variables and waits until it shows a page.
 func start(t *testing.T, display string, env ...string) *window {
 	t.Helper()
+	w := launch(t, display, env...)
+	w.until("the window", soon, w.visible)
+	w.ready()
+	return w
+}
+
+// launch starts the program and waits for nothing.
+func launch(t *testing.T, display string, env ...string) *window {
+	t.Helper()
 	exe, err := program()
 	require.NoError(t, err)
 	w := &window{t: t, display: display, dump: filepath.Join(t.TempDir(), "dump.json"), log: &lockedBuffer{}, ended: make(chan error, 1)}
@@ -135,23 +146,27 @@ func start(t *testing.T, display string, env ...string) *window {
 			t.Logf("the window's log:\n%s", w.log)
 		}
 	})
-	w.until("the window", soon, func() bool {
-		out, err := w.try("search", "--onlyvisible", "--name", "^Unnoise$")
-		w.id = strings.TrimSpace(strings.Split(out, "\n")[0])
-		if err != nil || w.id == "" {
-			return false
-		}
-		_, err = w.try("windowfocus", w.id)
-		return err == nil
-	})
+	return w
+}
+
+// visible says whether the window is on the screen, and notes its number.
+func (w *window) visible() bool {
+	out, err := w.try("search", "--onlyvisible", "--name", "^Unnoise$")
+	w.id = strings.TrimSpace(strings.Split(out, "\n")[0])
+	return err == nil && w.id != ""
+}
+
+// ready waits for the first page and gives the window the keyboard and its size.
+func (w *window) ready() {
+	w.t.Helper()
 	w.until("the first page", soon, func() bool { return w.see().Page != "" })
+	w.until("the focus", soon, func() bool { _, err := w.try("windowfocus", w.id); return err == nil })
 	w.x("windowmove", w.id, "0", "0")
 	w.x("windowsize", w.id, "1440", "900")
 	w.until("its size", soon, func() bool {
 		n, ok := w.find("button", "Keys")
 		return ok && n.X > 1300
 	})
-	return w
 }
 
 func (w *window) try(args ...string) (string, error) {
@@ -245,7 +260,7 @@ func (w *window) settle() {
 		b, _ := os.ReadFile(w.dump)
 		var d dump
 		_ = json.Unmarshal(b, &d)
-		d.Goroutines, d.Heap = 0, 0
+		d.Goroutines, d.Heap, d.Stall, d.Stalls = 0, 0, 0, 0
 		now := fmt.Sprint(d)
 		if now == last {
 			same++
@@ -331,6 +346,17 @@ func (w *window) beside(label string) node {
 		return !math.IsInf(found, 1)
 	})
 	return best
+}
+
+// entry waits for the entry with a placeholder.
+func (w *window) entry(placeholder string) (n node) {
+	w.t.Helper()
+	w.until("the entry "+placeholder, soon, func() bool {
+		var ok bool
+		n, ok = w.find("entry", placeholder)
+		return ok
+	})
+	return n
 }
 
 // images are the pictures on show at least so wide, in reading order.

@@ -137,9 +137,7 @@ func TestTheWholeWay(t *testing.T) {
 	// Import a folder.
 	w.open("datasets")
 	w.click("button", "Import…")
-	entry, ok := node{}, false
-	w.until("the dialog", soon, func() bool { entry, ok = w.find("entry", "Folder, zip or IDX file"); return ok })
-	w.fill(entry, pictures)
+	w.fill(w.entry("Folder, zip or IDX file"), pictures)
 	w.click("button", "Import")
 	w.wait("48 images", soon)
 	w.until("the thumbnails", soon, func() bool { return len(w.images(60)) >= 12 })
@@ -304,7 +302,7 @@ func TestDemo(t *testing.T) {
 	w.close()
 	w.wait("Close the window?", soon)
 	w.click("button", "Keep running")
-	w.until("the window to hide", soon, func() bool { _, err := w.try("search", "--onlyvisible", "--name", "^Unnoise$"); return err != nil })
+	w.until("the window to hide", soon, func() bool { return !w.visible() })
 	step := p.runs(t)[0].Step
 	w.until("more steps", long, func() bool { return p.runs(t)[0].Step > step })
 	require.NoError(t, w.cmd.Process.Signal(syscall.SIGTERM))
