@@ -12,7 +12,7 @@ COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 # no_metadata: the window must not look for FyneApp.toml in the source folder.
 BUILD   := $(GO) build -buildvcs=false -tags no_metadata -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)'
 
-.PHONY: run build test lint fmt fuzz bench dist clean library system-build system-run system-test
+.PHONY: run build test lint fmt fuzz bench dist clean library system-build system-run system-test system-bench
 
 run: build library
 	@if [ -n "$$DISPLAY" ] || [ "$$(uname)" = Darwin ]; then bin/unnoise; else bin/unnoise demo; fi
@@ -32,7 +32,7 @@ fmt: $(GOLANGCI)
 fuzz:
 	.ci/fuzz $(FUZZTIME)
 
-bench: build library
+bench: system-bench build library
 	bench/run
 
 dist: system-run build
@@ -54,6 +54,9 @@ system-run:
 
 system-test:
 	@.ci/system-packages test
+
+system-bench:
+	@.ci/system-packages bench
 
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

@@ -362,8 +362,8 @@ def main():
             for s in sides[1:]:  # the others make the pictures in the batches that suit them best; we choose ours ourselves
                 per = {c["batch"]: median(c["seconds"][s]) / c["batch"] for c in res["call"][-3:] if s in c["seconds"] and c["batch"] <= n}
                 args[s] += ["--batch", min(per, key=per.get, default=n)]
-            add("images", f"{n} pictures, {steps} steps of DDIM", "images", n, min(rounds, 5), 1, args, pictures=n)
-        res["start"] = start_times(work, made["small"], min(rounds, 5))
+            add("images", f"{n} pictures, {steps} steps of DDIM", "images", n, min(rounds, 3), 1, args, pictures=n)
+        res["start"] = start_times(work, made["small"], min(rounds, 3))
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / ("quick.json" if a.quick else "bench.json")).write_text(json.dumps(res, indent=1))
     text = markdown(res)
