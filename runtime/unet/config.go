@@ -100,6 +100,7 @@ const (
 	maxChannels    = 4096
 	maxLayers      = 16
 	maxSide        = 2048
+	maxParams      = 1 << 29 // 2 GiB of float32, the most that one ONNX file holds
 )
 
 // ParseConfig reads a UNet2DModel config.json. Unknown keys are ignored, as
@@ -280,6 +281,10 @@ func (c Config) Validate() error {
 	}
 	if c.MidBlockScaleFactor == 0 || math.IsNaN(c.MidBlockScaleFactor) || math.IsInf(c.MidBlockScaleFactor, 0) {
 		return bad("mid_block_scale_factor must be a number other than 0")
+	}
+	ps := c.list()
+	if last := ps[len(ps)-1]; last.Offset+last.Len() > maxParams {
+		return bad("the network has %d parameters; at most %d can be held", last.Offset+last.Len(), maxParams)
 	}
 	return nil
 }

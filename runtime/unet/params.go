@@ -119,6 +119,11 @@ func (c Config) Params() ([]Param, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	return c.list(), nil
+}
+
+// list is Params for a configuration whose parts have been checked.
+func (c Config) list() []Param {
 	var ps []Param
 	offset := 0
 	add := func(p Param) {
@@ -171,7 +176,7 @@ func (c Config) Params() ([]Param, error) {
 	}, func(name string, ch int) { conv(name, ch, ch, 3) })
 	norm("conv_norm_out", first)
 	conv("conv_out", first, c.OutChannels, 3)
-	return ps, nil
+	return ps
 }
 
 // NumParams returns the length of the flat vector, 0 for an invalid configuration.
