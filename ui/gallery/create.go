@@ -158,6 +158,7 @@ func (c *creation) build() {
 	c.nameRow = kit.Row(lang.L("Name"), "", c.name)
 	c.etaRow = kit.Row("η", lang.L("0 repeats itself for a seed; 1 adds as much fresh noise as DDPM."), c.eta)
 	c.classRow = kit.Row(lang.L("Class"), "", c.class)
+	c.classRow.Hide()
 	c.checkRow = kit.Row(lang.L("Checkpoint"), "", c.checkpoint)
 	c.fields = container.New(layout.NewCustomPaddedVBoxLayout(2),
 		kit.Row(lang.L("Model"), "", c.model), c.checkRow, kit.Row(lang.L("Weights"), "", c.weight),
@@ -262,51 +263,52 @@ func (c *creation) load() {
 	})
 }
 
-// loadModel reads the checkpoints of the chosen model.
+// loadModel reads the classes and checkpoints of the chosen model.
 func (c *creation) loadModel() {
-	var m studio.Model
-	for _, x := range c.models {
-		if x.ID == c.req.Model {
-			m = x
-		}
-	}
-	show(c.classRow, len(m.Classes) > 1)
-	show(c.checkRow, !m.Imported)
-	c.filling = true
-	c.class.Options = append([]string{lang.L("Any")}, m.Classes...)
-	c.class.SetSelectedIndex(max(slices.Index(m.Classes, c.req.Class), -1) + 1)
-	c.filling = false
-	c.checkpoints = nil
-	c.weights = m.Weights
-	c.fillWeights()
-	if m.Imported || m.ID == "" {
+	id := c.req.Model
+	c.checkpoints, c.weights = nil, nil
+	if id == "" {
 		return
 	}
-	page.Load(c.p.s, func(ctx context.Context) ([]studio.Checkpoint, error) {
-		return c.p.s.Studio.Runs.Checkpoints(ctx, m.ID)
-	},
-		func(cs []studio.Checkpoint, err error) {
-			if err != nil {
-				c.p.s.Fail(err)
-				return
+	type result struct {
+		m  studio.Model
+		cs []studio.Checkpoint
+	}
+	page.Load(c.p.s, func(ctx context.Context) (result, error) {
+		var r result
+		var err error
+		if r.m, err = c.p.s.Studio.Models.Get(ctx, id); err != nil || r.m.Imported {
+			return r, err
+		}
+		r.cs, err = c.p.s.Studio.Runs.Checkpoints(ctx, id)
+		return r, err
+	}, func(r result, err error) {
+		if err != nil {
+			c.p.s.Fail(err)
+			return
+		}
+		if c.req.Model != id {
+			return
+		}
+		show(c.classRow, len(r.m.Classes) > 1)
+		show(c.checkRow, !r.m.Imported)
+		c.checkpoints, c.weights = r.cs, r.m.Weights
+		c.filling = true
+		c.class.Options = append([]string{lang.L("Any")}, r.m.Classes...)
+		c.class.SetSelectedIndex(max(slices.Index(r.m.Classes, c.req.Class), -1) + 1)
+		c.checkpoint.Options = []string{lang.L("The newest")}
+		at := 0
+		for i, k := range r.cs {
+			c.checkpoint.Options = append(c.checkpoint.Options, lang.L("step {{.Step}}", map[string]any{"Step": page.Int(k.Step)}))
+			if k.Step == c.req.Checkpoint {
+				at = i + 1
 			}
-			if c.req.Model != m.ID {
-				return
-			}
-			c.checkpoints = cs
-			c.filling = true
-			c.checkpoint.Options = []string{lang.L("The newest")}
-			at := 0
-			for i, k := range cs {
-				c.checkpoint.Options = append(c.checkpoint.Options, lang.L("step {{.Step}}", map[string]any{"Step": page.Int(k.Step)}))
-				if k.Step == c.req.Checkpoint {
-					at = i + 1
-				}
-			}
-			c.checkpoint.SetSelectedIndex(at)
-			c.filling = false
-			c.fillWeights()
-		})
+		}
+		c.checkpoint.SetSelectedIndex(at)
+		c.filling = false
+		c.fillWeights()
+		c.fields.Refresh()
+	})
 }
 
 func (c *creation) fillWeights() {
@@ -440,7 +442,11 @@ func (c *creation) tick() {
 	}
 	f := -1.0
 	if sp.Total > 0 && sp.Steps > 0 {
-		f = c.task.Progress().Fraction()
+		batch := 0
+		if faces := c.faces.Load(); faces != nil {
+			batch = min(len(*faces), sp.Total-sp.Done)
+		}
+		f = (float64(sp.Done) + float64(batch)*float64(sp.Step)/float64(sp.Steps)) / float64(sp.Total)
 	}
 	c.progress.Set(f, text)
 }

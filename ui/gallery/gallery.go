@@ -274,7 +274,12 @@ func (p *Page) Keys() []page.Key {
 }
 
 // Inspector implements page.Inspected.
-func (p *Page) Inspector() fyne.CanvasObject { return p.inspect.root }
+func (p *Page) Inspector() fyne.CanvasObject {
+	if len(p.galleries) == 0 {
+		return nil
+	}
+	return p.inspect.root
+}
 
 // Event implements page.EventHandler.
 func (p *Page) Event(e any) {
@@ -320,7 +325,11 @@ func (p *Page) load() {
 			p.s.Fail(err)
 			return
 		}
+		changed := (len(gs) == 0) != (len(p.galleries) == 0)
 		p.galleries = gs
+		if changed {
+			p.s.InspectorChanged()
+		}
 		if len(gs) == 0 {
 			p.detail.stop()
 			p.put(p.empty)

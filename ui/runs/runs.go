@@ -30,6 +30,7 @@ type Page struct {
 
 	filter  studio.RunFilter
 	runs    []studio.Run
+	total   int             // of all runs, whatever the filter
 	current string          // selected run
 	marked  map[string]bool // runs overlaid in the plot
 	loads   int
@@ -309,7 +310,12 @@ func (p *Page) Open(target any) {
 }
 
 // Inspector implements page.Inspected.
-func (p *Page) Inspector() fyne.CanvasObject { return p.inspect.root }
+func (p *Page) Inspector() fyne.CanvasObject {
+	if p.total == 0 {
+		return nil
+	}
+	return p.inspect.root
+}
 
 // Fit implements page.Fitter.
 func (p *Page) Fit() { p.overlay.plot.Reset() }
@@ -449,6 +455,11 @@ func (p *Page) load() {
 
 func (p *Page) use(l listing) {
 	p.runs = l.runs
+	changed := (p.total == 0) != (l.total == 0)
+	p.total = l.total
+	if changed {
+		p.s.InspectorChanged()
+	}
 	want := p.table
 	if l.total == 0 {
 		want = p.empty

@@ -24,6 +24,7 @@ func curves(b *pagetest.Bench) *plot.Plot {
 func TestWithoutRuns(t *testing.T) {
 	b := pagetest.Open(t, runs.New)
 	b.WaitText("No runs yet")
+	require.Nil(t, b.Page.(page.Inspected).Inspector())
 	b.Tap("Set up a training")
 	require.Equal(t, page.Train, b.Visits[0].To)
 }

@@ -30,6 +30,7 @@ type setup struct {
 	none fyne.CanvasObject // without any
 
 	datasets []studio.Dataset
+	loaded   bool // datasets were read
 	req      studio.TrainRequest
 	ok       bool // req was filled by Defaults or Settings
 	problems []studio.Problem
@@ -246,7 +247,7 @@ func (t *setup) load() {
 			t.p.s.Fail(err)
 			return
 		}
-		t.datasets = ds
+		t.datasets, t.loaded = ds, true
 		show(t.have, len(ds) > 0)
 		show(t.none, len(ds) == 0)
 		t.root.Refresh()
@@ -275,6 +276,7 @@ func (t *setup) load() {
 			t.check()
 		}
 		t.showQueue()
+		t.p.update()
 	})
 }
 
@@ -470,6 +472,8 @@ func (t *setup) ready() bool {
 // why is the reason beside a disabled Start, in one line.
 func (t *setup) why() string {
 	switch {
+	case !t.loaded:
+		return lang.L("Reading the datasets…")
 	case len(t.datasets) == 0:
 		return lang.L("There is no dataset yet.")
 	case len(t.problems) == 1:

@@ -71,7 +71,9 @@ func TestTrainFromThePage(t *testing.T) {
 	steps.Entry.SetText("100000")
 	b.WaitText("have changed since")
 	b.Tap("Start")
-	b.Wait("training", func() bool { return b.S.Studio.Training.Snapshot().State == studio.JobTraining && b.Button("Stop") != nil })
+	b.Wait("training", func() bool {
+		return b.S.Studio.Training.Snapshot().State == studio.JobTraining && b.Button("Stop") != nil
+	})
 	b.Tap("Pause")
 	b.WaitText("Paused")
 	b.Tap("Sample now")
