@@ -70,6 +70,9 @@ func NewTensor[T Element](data []T, shape ...int) (*Tensor, error) {
 	s := make(ortapi.Shape, len(shape))
 	n := 1
 	for i, d := range shape {
+		if d < 1 {
+			return nil, fmt.Errorf("tensor of shape %v has an extent below 1", shape)
+		}
 		s[i] = int64(d)
 		n *= d
 	}
@@ -160,11 +163,14 @@ func (s *Session) Run(ctx context.Context, in, out []*Tensor) error {
 	if s.session == nil {
 		return errors.New("the ONNX Runtime session is closed")
 	}
+	ins, outs := values(in), values(out)
+	if ins == nil || outs == nil {
+		return errors.New("a tensor given to ONNX Runtime is closed")
+	}
 	ro, err := ortapi.NewRunOptions()
 	if err != nil {
 		return fmt.Errorf("ONNX Runtime run options: %w", err)
 	}
-	ins, outs := values(in), values(out)
 	if done := ctx.Done(); done != nil {
 		finished, gone := make(chan struct{}), make(chan struct{})
 		go func() {
@@ -193,9 +199,13 @@ func (s *Session) Run(ctx context.Context, in, out []*Tensor) error {
 	return nil
 }
 
+// values returns nil where a tensor is closed or missing.
 func values(ts []*Tensor) []ortapi.Value {
 	out := make([]ortapi.Value, len(ts))
 	for i, t := range ts {
+		if t == nil || t.value == nil {
+			return nil
+		}
 		out[i] = t.value
 	}
 	return out
