@@ -154,13 +154,12 @@ def pictures(folder):
 
 
 def models(work, presets):
-    """Trains each preset one step with the program itself and exports it, so that both sides have the same network."""
+    """Makes an untrained network of each preset and exports it, so that both sides have the same one."""
     out = {}
-    pictures(work / "pictures")
     for p in presets:
         note(f"making {p}")
         out[p] = work / p
-        command(UNNOISE, "train", "--data", work / "pictures", "--run", work / p / "run", "--preset", p, "--steps", 1, "--batch", 1)
+        command(PEER, "make", "--preset", p, "--run", work / p / "run")
         command(UNNOISE, "export", "--run", work / p / "run", "--format", "diffusers", "--out", work / p / "diffusers")
     return out
 
@@ -195,6 +194,7 @@ def until_file(cmd, folder):
 
 def start_times(work, model, rounds):
     note("time to the first step and the first picture")
+    pictures(work / "pictures")
     out = {"step begins": [], "step done": [], "one picture": [], "first of 16 pictures": []}
     for r in range(rounds):
         run = work / f"start{r}"

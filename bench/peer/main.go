@@ -1,9 +1,10 @@
 // Peer is Unnoise's side of bench/bench.py: a process that does one kind of work again and again when it is told to, so
 // that its runs can take turns with those of PyTorch.
 //
+//	peer make --preset NAME --run DIR    make a run with new weights, to be exported
 //	peer TASK [flags]
 //
-// It prints {"ready": …}; then each line "k" on its input makes it work k times and print {"seconds": […]}; at the end of
+// With a task it prints {"ready": …}; then each line "k" on its input makes it work k times and print {"seconds": […]}; at the end of
 // the input it prints {"peak": bytes}, the most memory it ever held.
 package main
 
@@ -23,8 +24,11 @@ import (
 	"unnoise/app/galleries"
 	"unnoise/app/runs"
 	"unnoise/pipeline/bench"
+	"unnoise/pipeline/checkpoint"
+	"unnoise/pipeline/data"
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/picture"
+	"unnoise/pipeline/train"
 	"unnoise/runtime/program"
 )
 
@@ -51,18 +55,20 @@ func main() {
 }
 
 type options struct {
-	run, profile   string
+	run, preset    string
+	profile        string
 	batch, n, step int
 	threads        int
 }
 
 func run(ctx context.Context) error {
 	if len(os.Args) < 2 {
-		return errors.New("name a task: train, call, images, sgemm or flops")
+		return errors.New("name a task: make, train, call, images, sgemm or flops")
 	}
 	var o options
 	fl := flag.NewFlagSet("peer", flag.ExitOnError)
 	fl.StringVar(&o.run, "run", "", "run whose network it is")
+	fl.StringVar(&o.preset, "preset", model.DefaultPreset, "make: preset")
 	fl.StringVar(&o.profile, "profile", "", "prefix of the file for ONNX Runtime's profile")
 	fl.IntVar(&o.batch, "batch", 32, "train, call: samples")
 	fl.IntVar(&o.n, "n", 16, "images: pictures")
@@ -70,6 +76,9 @@ func run(ctx context.Context) error {
 	fl.IntVar(&o.threads, "threads", 0, "threads, 0 for one per core")
 	if err := fl.Parse(os.Args[2:]); err != nil {
 		return err
+	}
+	if os.Args[1] == "make" {
+		return newRun(o)
 	}
 	compute := model.Compute{Threads: o.threads, Profile: o.profile}
 	var m galleries.Model
@@ -112,10 +121,34 @@ func run(ctx context.Context) error {
 	return errors.Join(in.Err(), err, done(), out.Encode(answer{Peak: peak}))
 }
 
+// newRun makes a run with a checkpoint of the untrained network for pictures of 32×32×3.
+func newRun(o options) error {
+	p, err := model.FindPreset(o.preset)
+	if err != nil {
+		return err
+	}
+	info, err := runs.NewInfo(p.Name, model.Options{Preprocess: data.Preprocess{Width: 32, Height: 32, Channels: 3, Fit: data.Crop}}, train.Defaults(p), runs.Source{})
+	if err != nil {
+		return err
+	}
+	r, err := runs.Create(o.run, info)
+	if err != nil {
+		return err
+	}
+	w, err := info.Model.UNet.Init(1)
+	if err != nil {
+		return err
+	}
+	z := make([]float32, len(w))
+	return checkpoint.Save(r.Checkpoints(), 0, checkpoint.Checkpoint{
+		UNet: info.Model.UNet, State: program.State{Params: w, M: z, V: z, EMA: [][]float32{w}}, EMANames: []string{train.EMAName},
+	})
+}
+
 func prepare(ctx context.Context, task string, o options, m galleries.Model, c model.Compute) (worker, func() error, error) {
 	switch task {
 	case "train":
-		return train(ctx, o, m, c)
+		return steps(ctx, o, m, c)
 	case "call":
 		return call(ctx, o, m, c)
 	case "images":
@@ -154,7 +187,7 @@ func conds(n int) []float32 {
 	return c
 }
 
-func train(ctx context.Context, o options, m galleries.Model, c model.Compute) (worker, func() error, error) {
+func steps(ctx context.Context, o options, m galleries.Model, c model.Compute) (worker, func() error, error) {
 	t, err := program.NewTrainer(ctx, program.TrainSpec{
 		UNet: m.Spec.UNet, Batch: o.batch, EMAs: 1, ClipNorm: 1, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8,
 	}, c)
