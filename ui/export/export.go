@@ -85,7 +85,7 @@ func (e *exporter) open(title string) {
 	}, e.s.Window)
 	size := e.s.Window.Canvas().Size()
 	e.d.Resize(fyne.NewSize(min(620, size.Width-40), 0))
-	e.d.Show()
+	e.s.ShowDialog(e.d)
 }
 
 func (e *exporter) choose(i int) {

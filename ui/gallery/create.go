@@ -65,7 +65,7 @@ type creation struct {
 // create opens the dialog on a request.
 func (p *Page) create(req studio.SampleRequest) {
 	if p.creating != nil {
-		p.creating.d.Show()
+		p.s.ShowDialog(p.creating.d)
 		return
 	}
 	c := &creation{p: p, req: req, samplers: p.s.Studio.Galleries.Samplers()}
@@ -190,7 +190,12 @@ func (c *creation) build() {
 	c.d = dialog.NewCustomWithoutButtons(lang.L("New gallery"), body, s.Window)
 	size := s.Window.Canvas().Size()
 	c.d.Resize(fyne.NewSize(min(940, size.Width-40), min(640, size.Height-40)))
-	c.d.Show()
+	c.d.SetOnClosed(func() {
+		if c.p.creating == c && c.task == nil {
+			c.p.creating = nil
+		}
+	})
+	s.ShowDialog(c.d)
 }
 
 // halves gives the form what it needs and the previews the rest.
@@ -451,9 +456,5 @@ func (c *creation) tick() {
 	c.progress.Set(f, text)
 }
 
-func (c *creation) close() {
-	c.d.Hide()
-	if c.p.creating == c && c.task == nil {
-		c.p.creating = nil
-	}
-}
+// close puts the dialog away; while it samples, the work goes on, and the dialog can be opened again.
+func (c *creation) close() { c.d.Hide() }

@@ -171,7 +171,7 @@ func ask(s *page.Services, title, yes string, o fyne.CanvasObject, do func()) {
 		}
 	}, s.Window)
 	d.Resize(fyne.NewSize(420, 0))
-	d.Show()
+	s.ShowDialog(d)
 	if f, ok := o.(fyne.Focusable); ok {
 		s.Window.Canvas().Focus(f)
 	}

@@ -73,21 +73,16 @@ type column struct {
 	order studio.RunOrder // "" cannot be sorted by
 	width float32         // 0 takes what is left, by share
 	share float32
+	room  float32 // the column is left out of a table narrower than this
 }
 
 func columns() []column {
 	return []column{
-		{"", "", 34, 0},
-		{"", "", 34, 0},
-		{"", "", 40, 0},
-		{lang.L("No."), studio.ByNumber, 52, 0},
-		{lang.L("Name"), studio.ByName, 0, 3},
-		{lang.L("State"), studio.ByState, 100, 0},
-		{lang.L("Step"), studio.ByStep, 118, 0},
-		{lang.L("Loss"), studio.ByLoss, 72, 0},
-		{lang.L("Held-out"), studio.ByHeldOut, 80, 0},
-		{lang.L("Changed"), studio.ByUpdated, 106, 0},
-		{lang.L("Tags"), "", 0, 1.4},
+		{width: 34}, {width: 34}, {width: 40, room: 620},
+		{name: lang.L("No."), order: studio.ByNumber, width: 52}, {name: lang.L("Name"), order: studio.ByName, share: 3},
+		{name: lang.L("State"), order: studio.ByState, width: 92}, {name: lang.L("Step"), order: studio.ByStep, width: 118},
+		{name: lang.L("Loss"), order: studio.ByLoss, width: 72}, {name: lang.L("Held-out"), order: studio.ByHeldOut, width: 80, room: 700},
+		{name: lang.L("Changed"), order: studio.ByUpdated, width: 110, room: 780}, {name: lang.L("Tags"), share: 1.4, room: 880},
 	}
 }
 
@@ -98,22 +93,32 @@ func (l tableLayout) MinSize(objs []fyne.CanvasObject) fyne.Size {
 	h, w := float32(0), float32(0)
 	for i, o := range objs {
 		h = max(h, o.MinSize().Height)
-		w += max(l.cols[i].width, 50)
+		if l.cols[i].room == 0 {
+			w += max(l.cols[i].width, 50)
+		}
 	}
 	return fyne.NewSize(w, h)
 }
 
 func (l tableLayout) Layout(objs []fyne.CanvasObject, s fyne.Size) {
 	fixed, shares := float32(0), float32(0)
-	for _, c := range l.cols {
+	for i, c := range l.cols {
+		if s.Width < c.room {
+			objs[i].Hide()
+			continue
+		}
+		objs[i].Show()
 		fixed += c.width
 		shares += c.share
 	}
 	x := float32(0)
 	for i, o := range objs {
+		if s.Width < l.cols[i].room {
+			continue
+		}
 		w := l.cols[i].width
 		if w == 0 {
-			w = max(s.Width-fixed, 150) * l.cols[i].share / shares
+			w = max(s.Width-fixed, 80) * l.cols[i].share / shares
 		}
 		h := o.MinSize().Height
 		o.Resize(fyne.NewSize(w, h))
