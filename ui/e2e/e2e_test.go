@@ -309,3 +309,32 @@ func TestDemo(t *testing.T) {
 	w.gone(long)
 	require.Equal(t, studio.RunStopped, p.runs(t)[0].State)
 }
+
+// TestChineseDarkAndLarge opens every page in Chinese, dark and at 200 %, for the eye; the log must not miss a text.
+func TestChineseDarkAndLarge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("drives a real window")
+	}
+	display := screen(t)
+	p := newPlace(t)
+	w := launch(t, display, append(p.env, "LANG=zh_CN.UTF-8", "FYNE_THEME=dark", "FYNE_SCALE=2")...)
+	w.until("the window", soon, w.visible)
+	w.until("the first page", soon, func() bool { return w.see().Page != "" })
+	w.until("the focus", soon, func() bool { _, err := w.try("windowfocus", w.id); return err == nil })
+	w.x("windowmove", w.id, "0", "0")
+	w.x("windowsize", w.id, "1440", "900")
+	w.wait("打开文件夹", soon)
+	w.open("datasets")
+	w.click("button", "导入…")
+	w.fill(w.entry("文件夹、zip 或 IDX 文件"), sprites(t, 40))
+	w.click("button", "导入")
+	w.wait("40 张图片", soon)
+	for _, id := range []string{"datasets", "home", "train", "runs", "gallery", "models", "settings"} {
+		w.open(id)
+		w.settle()
+		w.shot("zh-dark-200-" + id)
+	}
+	w.close()
+	w.gone(soon)
+	require.NotContains(t, w.log.String(), "Translation failure")
+}
