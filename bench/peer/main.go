@@ -68,7 +68,7 @@ func run(ctx context.Context) error {
 	var o options
 	fl := flag.NewFlagSet("peer", flag.ExitOnError)
 	fl.StringVar(&o.run, "run", "", "run whose network it is")
-	fl.StringVar(&o.preset, "preset", model.DefaultPreset, "make: preset")
+	fl.StringVar(&o.preset, "preset", "small", "make: preset")
 	fl.StringVar(&o.profile, "profile", "", "prefix of the file for ONNX Runtime's profile")
 	fl.IntVar(&o.batch, "batch", 32, "train, call: samples")
 	fl.IntVar(&o.n, "n", 16, "images: pictures")

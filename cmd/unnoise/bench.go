@@ -44,7 +44,7 @@ products (SGEMM) in the same library with the same threads.`,
 		},
 	}
 	fl := c.Flags()
-	fl.StringVar(&o.Preset, "preset", model.DefaultPreset, "architecture to measure")
+	fl.StringVar(&o.Preset, "preset", "small", "architecture to measure")
 	fl.IntVar(&o.Size, "size", 32, "side of the pictures, of 3 channels")
 	fl.IntVar(&o.Batch, "batch", 32, "pictures per training step")
 	fl.IntVar(&o.Calls, "calls", 7, "repetitions of each measurement")

@@ -11,7 +11,7 @@ import (
 )
 
 // DefaultPreset is the preset used when none is named: the best of the presets on small folders and two CPU cores.
-const DefaultPreset = "small"
+const DefaultPreset = "tiny"
 
 // Preset is a named architecture together with the hyper-parameters it trains well with.
 type Preset struct {
@@ -39,14 +39,14 @@ type Preset struct {
 var presets = []Preset{
 	{
 		Name:  "tiny",
-		About: "About 1 million weights: quick on any computer, for icons, glyphs and small sprites.",
+		About: "About 1 million weights: the usual choice for small folders, with good pictures in well under an hour.",
 		Batch: 16, LR: 1e-3, Steps: 20_000,
 		Objective: "v", Schedule: "cosine", Weighting: "simple",
 		channels: []int{32, 64, 64}, attend: 8, layers: 1, groups: 8,
 	},
 	{
 		Name:  "small",
-		About: "About 6.5 million weights: the usual choice for a few hundred to some thousand small pictures.",
+		About: "About 6.5 million weights: finer pictures after a night of training, for some thousand pictures and more.",
 		Batch: 32, LR: 4e-4, Steps: 20_000,
 		Objective: "v", Schedule: "cosine", Weighting: "simple",
 		channels: []int{64, 128, 128}, attend: 16, layers: 2, groups: 32,
