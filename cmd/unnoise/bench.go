@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"unnoise/pipeline/bench"
-	"unnoise/pipeline/model"
 )
 
 func (a *app) bench() *cobra.Command {
