@@ -17,6 +17,12 @@ func (b *Builder) BlockedConv(x, w, bias, sum *Value, c Conv2D, group int, activ
 		return x
 	}
 	h, wd := c.Out(x.Shape[2], x.Shape[3], w.Shape[2], w.Shape[3])
+	if !b.convFits("BlockedConv", x, w, bias, h, wd) {
+		return x
+	}
+	if w.Shape[0]%group != 0 {
+		b.fail("BlockedConv", "%d groups do not divide %d outputs", group, w.Shape[0])
+	}
 	shape := []int{x.Shape[0], w.Shape[0], h, wd}
 	if sum != nil && !equalShape(sum.Shape, shape) {
 		b.fail("BlockedConv", "addend %v does not fit %v", sum.Shape, shape)
@@ -30,6 +36,9 @@ func (b *Builder) BlockedConv(x, w, bias, sum *Value, c Conv2D, group int, activ
 
 // ToBlocked stores [N,C,H,W], or with channelsLast [N,H,W,C], in blocks.
 func (b *Builder) ToBlocked(x *Value, channelsLast bool) *Value {
+	if !b.image("ToBlocked", x) {
+		return x
+	}
 	s, last := x.Shape, 0
 	if channelsLast {
 		s, last = []int{s[0], s[3], s[1], s[2]}, 1
@@ -38,7 +47,15 @@ func (b *Builder) ToBlocked(x *Value, channelsLast bool) *Value {
 }
 
 // FromBlocked stores the first channels of a blocked tensor as [N,C,H,W], or with channelsLast as [N,H,W,C].
+// Only the padding of the last block can be left out: ONNX Runtime takes the extent of x for channels, rounded up to whole blocks.
 func (b *Builder) FromBlocked(x *Value, channels int, channelsLast bool) *Value {
+	if !b.image("FromBlocked", x) {
+		return x
+	}
+	if channels < 1 || channels > x.Shape[1] || channels <= x.Shape[1]-16 {
+		b.fail("FromBlocked", "%d of %d channels", channels, x.Shape[1])
+		return x
+	}
 	s := []int{x.Shape[0], channels, x.Shape[2], x.Shape[3]}
 	last := 0
 	if channelsLast {
@@ -50,6 +67,9 @@ func (b *Builder) FromBlocked(x *Value, channels int, channelsLast bool) *Value 
 
 // BlockedUpsample repeats every pixel of a blocked tensor twice in both directions.
 func (b *Builder) BlockedUpsample(x *Value) *Value {
+	if !b.image("BlockedUpsample", x) {
+		return x
+	}
 	s := x.Shape
 	return b.emit("Upsample", blocked, x.Type, []int{s[0], s[1], 2 * s[2], 2 * s[3]},
 		[]attr{intsAttr("scales", 1, 1, 2, 2)}, x)
@@ -57,6 +77,9 @@ func (b *Builder) BlockedUpsample(x *Value) *Value {
 
 // BlockedAveragePool averages 2×2 pixels of a blocked tensor.
 func (b *Builder) BlockedAveragePool(x *Value) *Value {
+	if !b.image("BlockedAveragePool", x) || !b.even("BlockedAveragePool", x) {
+		return x
+	}
 	s := x.Shape
 	return b.emit("AveragePool", blocked, x.Type, []int{s[0], s[1], s[2] / 2, s[3] / 2},
 		[]attr{intsAttr("kernel_shape", 2, 2), intsAttr("strides", 2, 2)}, x)
@@ -64,6 +87,9 @@ func (b *Builder) BlockedAveragePool(x *Value) *Value {
 
 // BlockedMean averages each channel of a blocked tensor over all pixels: [N,C,1,1].
 func (b *Builder) BlockedMean(x *Value) *Value {
+	if !b.image("BlockedMean", x) {
+		return x
+	}
 	return b.emit("GlobalAveragePool", blocked, x.Type, []int{x.Shape[0], x.Shape[1], 1, 1}, nil, x)
 }
 

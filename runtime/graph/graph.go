@@ -106,6 +106,9 @@ func (b *Builder) Input(name string, t Type, shape ...int) *Value {
 			b.fail("Input "+name, "shape %v has an extent below 1", shape)
 		}
 	}
+	if slices.ContainsFunc(b.inputs, func(v *Value) bool { return v.Name == name }) {
+		b.fail("Input "+name, "the name is taken")
+	}
 	v := b.value(name, t, shape...)
 	b.inputs = append(b.inputs, v)
 	return v
@@ -118,6 +121,11 @@ func (b *Builder) Input(name string, t Type, shape ...int) *Value {
 func (b *Builder) Output(name string, v *Value) {
 	if v == nil {
 		b.fail("Output "+name, "no value")
+		return
+	}
+	taken := func(v *Value) bool { return v.Name == name }
+	if slices.ContainsFunc(b.inputs, taken) || slices.ContainsFunc(b.outputs, taken) {
+		b.fail("Output "+name, "the name is taken")
 		return
 	}
 	for i := range b.nodes {
@@ -139,15 +147,6 @@ func (b *Builder) Output(name string, v *Value) {
 	b.nodes = append(b.nodes, node{op: "Identity", name: name, in: []string{v.Name}, out: []string{name}})
 	b.outputs = append(b.outputs, out)
 }
-
-// Inputs and Outputs list what was declared, in order.
-func (b *Builder) Inputs() []*Value { return b.inputs }
-
-// Outputs lists the declared outputs in order.
-func (b *Builder) Outputs() []*Value { return b.outputs }
-
-// Nodes returns the number of nodes.
-func (b *Builder) Nodes() int { return len(b.nodes) }
 
 // emit appends a node with one output.
 func (b *Builder) emit(op, domain string, t Type, shape []int, attrs []attr, in ...*Value) *Value {

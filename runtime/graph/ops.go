@@ -126,12 +126,42 @@ func (b *Builder) Transpose(x *Value, perm ...int) *Value {
 	return b.emit("Transpose", "", x.Type, shape, []attr{intsAttr("perm", perm...)}, x)
 }
 
+// image reports whether x has the four axes [N,C,H,W].
+func (b *Builder) image(op string, x *Value) bool {
+	if len(x.Shape) != 4 {
+		b.fail(op, "needs the four axes of images, not %v", x.Shape)
+		return false
+	}
+	return true
+}
+
+// axes reports whether all axes exist and are named once.
+func (b *Builder) axes(op string, x *Value, axes []int) bool {
+	for i, a := range axes {
+		if a < 0 || a >= len(x.Shape) || slices.Contains(axes[:i], a) {
+			b.fail(op, "axes %v do not fit shape %v", axes, x.Shape)
+			return false
+		}
+	}
+	return true
+}
+
 // Concat joins tensors along an axis.
 func (b *Builder) Concat(axis int, xs ...*Value) *Value {
 	shape := slices.Clone(xs[0].Shape)
+	if !b.axes("Concat", xs[0], []int{axis}) {
+		return xs[0]
+	}
 	for _, x := range xs[1:] {
+		if x.Type != xs[0].Type {
+			b.fail("Concat", "element types differ")
+		}
+		if len(x.Shape) != len(shape) {
+			b.fail("Concat", "shapes %v and %v do not join along axis %d", xs[0].Shape, x.Shape, axis)
+			return xs[0]
+		}
 		for i, d := range x.Shape {
-			if len(x.Shape) != len(shape) || (i != axis && d != shape[i]) {
+			if i != axis && d != shape[i] {
 				b.fail("Concat", "shapes %v and %v do not join along axis %d", xs[0].Shape, x.Shape, axis)
 				return xs[0]
 			}
@@ -143,7 +173,7 @@ func (b *Builder) Concat(axis int, xs ...*Value) *Value {
 
 // Slice takes [from, to) along an axis.
 func (b *Builder) Slice(x *Value, axis, from, to int) *Value {
-	if axis >= len(x.Shape) || from < 0 || from >= to || to > x.Shape[axis] {
+	if axis < 0 || axis >= len(x.Shape) || from < 0 || from >= to || to > x.Shape[axis] {
 		b.fail("Slice", "[%d, %d) of axis %d does not lie in shape %v", from, to, axis, x.Shape)
 		return x
 	}
@@ -151,16 +181,6 @@ func (b *Builder) Slice(x *Value, axis, from, to int) *Value {
 	shape[axis] = to - from
 	return b.emit("Slice", "", x.Type, shape, nil, x,
 		b.Ints([]int{from}, 1), b.Ints([]int{to}, 1), b.Ints([]int{axis}, 1))
-}
-
-// Flip reverses the order along the given axes.
-func (b *Builder) Flip(x *Value, axes ...int) *Value {
-	n := len(axes)
-	from, to, step := make([]int, n), make([]int, n), make([]int, n)
-	for i := range axes {
-		from[i], to[i], step[i] = -1, -1<<40, -1
-	}
-	return b.emit("Slice", "", x.Type, x.Shape, nil, x, b.Ints(from, n), b.Ints(to, n), b.Ints(axes, n), b.Ints(step, n))
 }
 
 // PadZero adds zeros before and after each axis.
@@ -171,6 +191,10 @@ func (b *Builder) PadZero(x *Value, before, after []int) *Value {
 		return x
 	}
 	for i := range shape {
+		if before[i] < 0 || after[i] < 0 {
+			b.fail("Pad", "pads %v and %v have an extent below 0", before, after)
+			return x
+		}
 		shape[i] += before[i] + after[i]
 	}
 	pads := slices.Concat(before, after)
@@ -182,12 +206,16 @@ func (b *Builder) PadZero(x *Value, before, after []int) *Value {
 func (b *Builder) Gather(table, idx *Value) *Value {
 	if len(table.Shape) != 2 || idx.Type != Int64 {
 		b.fail("Gather", "needs a table with two axes and integer indices, not %v", table.Shape)
+		return table
 	}
 	shape := append(slices.Clone(idx.Shape), table.Shape[len(table.Shape)-1])
 	return b.emit("Gather", "", table.Type, shape, []attr{intAttr("axis", 0)}, table, idx)
 }
 
 func (b *Builder) reduce(op string, x *Value, keep bool, axes []int) *Value {
+	if !b.axes(op, x, axes) {
+		return x
+	}
 	var shape []int
 	for i, d := range x.Shape {
 		switch {
@@ -216,6 +244,9 @@ func (b *Builder) Mean(x *Value, keep bool, axes ...int) *Value {
 
 // Softmax normalises e^x along the last axis.
 func (b *Builder) Softmax(x *Value) *Value {
+	if len(x.Shape) == 0 {
+		b.fail("Softmax", "needs an axis")
+	}
 	return b.emit("Softmax", "", x.Type, x.Shape, []attr{intAttr("axis", -1)}, x)
 }
 
@@ -286,7 +317,7 @@ func (b *Builder) Gemm(x, y, c *Value, transX, transY bool) *Value {
 	if k != k2 {
 		b.fail("Gemm", "inner extents of %v and %v differ", x.Shape, y.Shape)
 	}
-	if c != nil {
+	if k == k2 && c != nil {
 		if got := b.broadcast("Gemm", []int{m, n}, c.Shape); !slices.Equal(got, []int{m, n}) {
 			b.fail("Gemm", "addend %v does not fit %d×%d", c.Shape, m, n)
 		}
@@ -312,6 +343,19 @@ func (c Conv2D) attrs(kh, kw int) []attr {
 	}
 }
 
+// convFits checks what is left of a convolution: its bias and its result's extents.
+func (b *Builder) convFits(op string, x, w, bias *Value, h, wd int) bool {
+	if h < 1 || wd < 1 {
+		b.fail(op, "a kernel of %d×%d does not fit into an image of %d×%d", w.Shape[2], w.Shape[3], x.Shape[2], x.Shape[3])
+		return false
+	}
+	if bias != nil && !slices.Equal(bias.Shape, w.Shape[:1]) {
+		b.fail(op, "bias %v does not fit weight %v", bias.Shape, w.Shape)
+		return false
+	}
+	return true
+}
+
 // Conv convolves x [N,C,H,W] with w [O,C,kh,kw] and adds bias [O] (may be nil).
 func (b *Builder) Conv(x, w, bias *Value, c Conv2D) *Value {
 	if len(x.Shape) != 4 || len(w.Shape) != 4 || x.Shape[1] != w.Shape[1] {
@@ -319,25 +363,38 @@ func (b *Builder) Conv(x, w, bias *Value, c Conv2D) *Value {
 		return x
 	}
 	h, wd := c.Out(x.Shape[2], x.Shape[3], w.Shape[2], w.Shape[3])
+	if !b.convFits("Conv", x, w, bias, h, wd) {
+		return x
+	}
 	return b.emit("Conv", "", x.Type, []int{x.Shape[0], w.Shape[0], h, wd}, c.attrs(w.Shape[2], w.Shape[3]), x, w, bias)
 }
 
 // Upsample repeats every pixel of [N,C,H,W] twice in both directions.
 func (b *Builder) Upsample(x *Value) *Value {
+	if !b.image("Upsample", x) {
+		return x
+	}
 	s := x.Shape
 	return b.emit("Resize", "", x.Type, []int{s[0], s[1], 2 * s[2], 2 * s[3]},
 		[]attr{stringAttr("mode", "nearest"), stringAttr("coordinate_transformation_mode", "asymmetric"), stringAttr("nearest_mode", "floor")},
 		x, nil, b.Const([]float32{1, 1, 2, 2}, 4))
 }
 
+// even reports whether an image can be halved.
+func (b *Builder) even(op string, x *Value) bool {
+	if x.Shape[2]%2 != 0 || x.Shape[3]%2 != 0 {
+		b.fail(op, "an image of %d×%d cannot be halved", x.Shape[2], x.Shape[3])
+		return false
+	}
+	return true
+}
+
 // AveragePool averages 2×2 pixels of [N,C,H,W].
 func (b *Builder) AveragePool(x *Value) *Value {
+	if !b.image("AveragePool", x) || !b.even("AveragePool", x) {
+		return x
+	}
 	s := x.Shape
 	return b.emit("AveragePool", "", x.Type, []int{s[0], s[1], s[2] / 2, s[3] / 2},
 		[]attr{intsAttr("kernel_shape", 2, 2), intsAttr("strides", 2, 2)}, x)
-}
-
-// InstanceNorm normalises [N,C,…] over everything after C; scale and bias are [C].
-func (b *Builder) InstanceNorm(x, scale, bias *Value, eps float64) *Value {
-	return b.emit("InstanceNormalization", "", x.Type, x.Shape, []attr{floatAttr("epsilon", eps)}, x, scale, bias)
 }
