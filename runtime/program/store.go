@@ -253,6 +253,16 @@ func closeAll(ts []*ort.Tensor) {
 	}
 }
 
+// frozen returns the range of the one tensor that is not trained, empty for none.
+func (s *store) frozen() [2]int {
+	for _, sl := range s.slots {
+		if sl.Frozen {
+			return [2]int{sl.at, sl.at + sl.Len()}
+		}
+	}
+	return [2]int{}
+}
+
 func (s *store) inputNames() []string {
 	names := make([]string, len(s.inputs))
 	for i, in := range s.inputs {

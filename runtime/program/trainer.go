@@ -86,7 +86,7 @@ type Trainer struct {
 	weights                 []*ort.Tensor
 	addends                 [3][]*ort.Tensor // zero, grad[0], grad[1]
 	sums                    [2][]*ort.Tensor // loss, then views of grad[0] or grad[1]
-	chunks                  [][2]int
+	chunks                  [][2]int // the trained part of a flat vector
 }
 
 // microBytes is the size of the first level's activations that a micro-batch
@@ -242,8 +242,11 @@ func (t *Trainer) compile() error {
 		return err
 	}
 	const chunk = 1 << 16
-	for at := 0; at < s.length; at += chunk {
-		t.chunks = append(t.chunks, [2]int{at, min(at+chunk, s.length)})
+	frozen := s.frozen() // what is not trained neither decays nor is averaged
+	for _, part := range [][2]int{{0, frozen[0]}, {frozen[1], s.length}} {
+		for at := part[0]; at < part[1]; at += chunk {
+			t.chunks = append(t.chunks, [2]int{at, min(at+chunk, part[1])})
+		}
 	}
 	return nil
 }
@@ -277,6 +280,13 @@ func (t *Trainer) check(b Batch, h Hyper) error {
 		return fmt.Errorf("the network has %d classes; %d class labels were given for %d samples", t.spec.UNet.Classes(), len(b.Class), n)
 	case len(h.EMARates) != len(t.ema):
 		return fmt.Errorf("%d moving averages need as many rates, not %d", len(t.ema), len(h.EMARates))
+	case !(h.LR >= 0) || math.IsInf(h.LR, 1):
+		return fmt.Errorf("the learning rate must be a number of at least 0, not %v", h.LR)
+	}
+	for _, r := range h.EMARates {
+		if !(r >= 0 && r <= 1) {
+			return fmt.Errorf("a moving average's rate must lie in [0, 1], not at %v", r)
+		}
 	}
 	for _, c := range b.Class {
 		if c < 0 || c >= int64(t.spec.UNet.Classes()) {
@@ -401,9 +411,6 @@ func (t *Trainer) update(grad []float32, norm float64, h Hyper) {
 	root := float32(1 / math.Sqrt(1-math.Pow(t.spec.Beta2, k)))
 	decay := float32(1 - h.LR*t.spec.WeightDecay)
 	scale, eps := float32(clip), float32(t.spec.Eps)
-	frozen := t.frozen()
-	fixed := slices.Clone(t.params[frozen[0]:frozen[1]])
-	defer func() { copy(t.params[frozen[0]:frozen[1]], fixed) }() // what is not trained does not decay either
 	parallel(len(t.chunks), func(i int) {
 		from, to := t.chunks[i][0], t.chunks[i][1]
 		g, m, v, p := grad[from:to], t.m[from:to], t.v[from:to], t.params[from:to]
@@ -423,16 +430,6 @@ func (t *Trainer) update(grad []float32, norm float64, h Hyper) {
 			}
 		}
 	})
-}
-
-// frozen returns the range of the one tensor that is not trained, empty for none.
-func (t *Trainer) frozen() [2]int {
-	for _, s := range t.store.slots {
-		if s.Frozen {
-			return [2]int{s.at, s.at + s.Len()}
-		}
-	}
-	return [2]int{}
 }
 
 // State copies the state out, in the caller's order.
@@ -467,8 +464,15 @@ func (t *Trainer) EMA(i int) []float32 {
 // then starts from the parameters.
 func (t *Trainer) SetState(s State) error {
 	n := t.spec.UNet.NumParams()
-	if len(s.Params) != n || (s.M != nil && len(s.M) != n) || (s.V != nil && len(s.V) != n) {
+	switch {
+	case len(s.Params) != n:
 		return fmt.Errorf("the network has %d parameters; the state has %d", n, len(s.Params))
+	case s.M != nil && len(s.M) != n:
+		return fmt.Errorf("the network has %d parameters; the state's first moment has %d", n, len(s.M))
+	case s.V != nil && len(s.V) != n:
+		return fmt.Errorf("the network has %d parameters; the state's second moment has %d", n, len(s.V))
+	case s.Step < 0:
+		return fmt.Errorf("the state counts %d steps of the optimiser; the number cannot be negative", s.Step)
 	}
 	if s.EMA != nil && len(s.EMA) != len(t.ema) {
 		return fmt.Errorf("the state has %d moving averages, training keeps %d", len(s.EMA), len(t.ema))
