@@ -86,7 +86,7 @@ type Trainer struct {
 	weights                 []*ort.Tensor
 	addends                 [3][]*ort.Tensor // zero, grad[0], grad[1]
 	sums                    [2][]*ort.Tensor // loss, then views of grad[0] or grad[1]
-	chunks                  [][2]int // the trained part of a flat vector
+	chunks                  [][2]int         // the trained part of a flat vector
 }
 
 // microBytes is the size of the first level's activations that a micro-batch
