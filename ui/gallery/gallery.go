@@ -20,6 +20,7 @@ import (
 	"unnoise/ui/icons"
 	"unnoise/ui/kit"
 	"unnoise/ui/page"
+	"unnoise/ui/widgets/form"
 	"unnoise/ui/widgets/imagegrid"
 )
 
@@ -121,21 +122,21 @@ func (p *Page) Content() fyne.CanvasObject {
 	p.zoom.OnChanged = func(v float64) { p.grid.SetZoom(int(v)) }
 	p.grid.OnZoom = func(step int) { p.zoom.SetValue(float64(step)) }
 	small, large := widget.NewIcon(theme.ZoomOutIcon()), widget.NewIcon(theme.ZoomInIcon())
-	tools := container.NewBorder(nil, nil, nil, container.NewHBox(p.starred, p.newest, small,
-		container.NewGridWrap(fyne.NewSize(120, 32), p.zoom), large), p.search)
+	zoom := container.NewHBox(small, container.NewGridWrap(fyne.NewSize(120, 32), p.zoom), large)
 
 	p.count = widget.NewLabel("")
 	p.count.Importance = widget.LowImportance
+	p.count.Truncation = fyne.TextTruncateEllipsis
 	p.star = kit.Button(lang.L("Star"), icons.StarOutline, widget.LowImportance, p.starSelected)
 	p.save = kit.Button(lang.L("Export…"), theme.DocumentSaveIcon(), widget.LowImportance, p.exportSelected)
 	p.compare = kit.Button(lang.L("Compare two"), icons.Compare, widget.LowImportance, p.compareSelected)
 	p.blend = kit.Button(lang.L("Walk between two"), theme.MediaFastForwardIcon(), widget.LowImportance, p.interpolateSelected)
 	p.remove = kit.Button(lang.L("Delete"), icons.Trash, widget.LowImportance, p.deleteSelected)
-	actions := container.NewBorder(nil, nil, nil, container.NewHBox(p.star, p.save, p.compare, p.blend, p.remove), p.count)
 	p.noMatch = kit.Muted("")
 	p.noMatch.Alignment = fyne.TextAlignCenter
-	sheet := container.NewBorder(container.NewVBox(tools, actions), nil, nil, nil,
-		container.NewStack(p.grid, container.NewCenter(container.NewGridWrap(fyne.NewSize(360, 60), p.noMatch))))
+	sheet := form.Toolbars(container.NewStack(p.grid, container.NewCenter(container.NewGridWrap(fyne.NewSize(260, 60), p.noMatch))),
+		[]fyne.CanvasObject{p.search, p.starred, p.newest, zoom},
+		[]fyne.CanvasObject{p.count, p.star, p.save, p.compare, p.blend, p.remove})
 
 	p.list = widget.NewList(func() int { return len(p.galleries) + 1 }, p.newRow, p.fillRow)
 	p.list.OnSelected = func(i widget.ListItemID) {

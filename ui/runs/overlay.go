@@ -14,6 +14,7 @@ import (
 	"unnoise/app/studio"
 	"unnoise/ui/kit"
 	"unnoise/ui/page"
+	"unnoise/ui/widgets/form"
 	"unnoise/ui/widgets/plot"
 )
 
@@ -62,10 +63,11 @@ func newOverlay(p *Page) *overlay {
 	smooth.Value = 0.6
 	o.plot.SetSmoothing(0.6)
 	smooth.OnChanged = o.plot.SetSmoothing
-	o.hint = kit.Caption("")
-	bar := container.NewBorder(nil, nil, container.NewHBox(metric, axis, log, widget.NewLabel(lang.L("Smoothing")), container.NewGridWrap(fyne.NewSize(110, 32), smooth),
-		kit.Button(lang.L("Fit"), theme.ZoomFitIcon(), widget.LowImportance, o.plot.Reset)), nil, o.hint)
-	o.root = kit.Card(container.NewBorder(bar, nil, nil, nil, o.plot))
+	o.hint = kit.Heading(lang.L("Curves"))
+	o.hint.Truncation = fyne.TextTruncateEllipsis
+	slide := container.NewHBox(widget.NewLabel(lang.L("Smoothing")), container.NewGridWrap(fyne.NewSize(110, 32), smooth))
+	fit := kit.Button(lang.L("Fit"), theme.ZoomFitIcon(), widget.LowImportance, o.plot.Reset)
+	o.root = kit.Card(form.Toolbars(o.plot, []fyne.CanvasObject{o.hint, metric, axis, log, slide, fit}))
 	return o
 }
 
@@ -91,7 +93,7 @@ func (o *overlay) update() {
 		}
 	}
 	add(o.p.current)
-	text := ""
+	text := lang.L("Curves")
 	if len(want) > maxRuns {
 		text = lang.L("Only {{.N}} curves are drawn at once.", map[string]any{"N": maxRuns})
 		want = want[:maxRuns]

@@ -20,6 +20,7 @@ import (
 	"unnoise/ui/page"
 	uitheme "unnoise/ui/theme"
 	"unnoise/ui/train"
+	"unnoise/ui/widgets/form"
 )
 
 // Page is the Runs page.
@@ -78,11 +79,17 @@ type column struct {
 
 func columns() []column {
 	return []column{
-		{width: 34}, {width: 34}, {width: 40, room: 620},
-		{name: lang.L("No."), order: studio.ByNumber, width: 52}, {name: lang.L("Name"), order: studio.ByName, share: 3},
-		{name: lang.L("State"), order: studio.ByState, width: 92}, {name: lang.L("Step"), order: studio.ByStep, width: 118},
-		{name: lang.L("Loss"), order: studio.ByLoss, width: 72}, {name: lang.L("Held-out"), order: studio.ByHeldOut, width: 80, room: 700},
-		{name: lang.L("Changed"), order: studio.ByUpdated, width: 110, room: 780}, {name: lang.L("Tags"), share: 1.4, room: 880},
+		{width: 34},
+		{width: 34},
+		{width: 40, room: 620},
+		{name: lang.L("No."), order: studio.ByNumber, width: 52},
+		{name: lang.L("Name"), order: studio.ByName, share: 3},
+		{name: lang.L("State"), order: studio.ByState, width: 92},
+		{name: lang.L("Step"), order: studio.ByStep, width: 118},
+		{name: lang.L("Loss"), order: studio.ByLoss, width: 72},
+		{name: lang.L("Held-out"), order: studio.ByHeldOut, width: 80, room: 700},
+		{name: lang.L("Changed"), order: studio.ByUpdated, width: 110, room: 780},
+		{name: lang.L("Tags"), share: 1.4, room: 880},
 	}
 }
 
@@ -165,8 +172,6 @@ func (p *Page) Content() fyne.CanvasObject {
 	}
 	p.count = widget.NewLabel("")
 	p.count.Importance = widget.LowImportance
-	tools := container.NewBorder(nil, nil, nil, container.NewHBox(p.tag, p.starred, p.count), p.search)
-
 	var heads []fyne.CanvasObject
 	for _, c := range cols {
 		if c.order == "" {
@@ -192,7 +197,7 @@ func (p *Page) Content() fyne.CanvasObject {
 	p.inspect = newInspector(p)
 	split := container.NewVSplit(kit.Card(container.NewBorder(header, nil, nil, nil, p.list)), p.overlay.root)
 	split.Offset = 0.55
-	p.table = container.NewBorder(tools, nil, nil, nil, split)
+	p.table = form.Toolbars(split, []fyne.CanvasObject{p.search, p.tag, p.starred, p.count})
 	p.empty = kit.Empty(icons.Runs, lang.L("No runs yet"), lang.L("Each training is kept here with its curves, samples and checkpoints."),
 		kit.Button(lang.L("Set up a training"), icons.Train, widget.HighImportance, func() { p.s.Navigate(page.Train, nil) }))
 	p.body = container.NewStack()

@@ -423,6 +423,7 @@ func (g *Grid[K]) relayout() {
 	// What is left over goes between the columns, in whole device pixels.
 	scale := g.scale()
 	wide := max(float32(int(width*scale/float32(cols)))/scale, g.cell.Width)
+	wide = min(wide, g.cell.Width+3*gap)
 	if cols != g.cols || wide != g.wide {
 		for i, c := range g.cards {
 			g.release(i, c)
@@ -693,13 +694,26 @@ func (c *content[K]) KeyUp(e *fyne.KeyEvent) {
 
 // TypedKey moves, opens and deletes.
 func (c *content[K]) TypedKey(e *fyne.KeyEvent) {
-	if !c.g.Key(e.Name, c.g.shift) && e.Name == fyne.KeyEscape {
+	switch {
+	case c.g.Key(e.Name, c.g.shift):
+	case e.Name == fyne.KeyEscape && c.g.Count() > 0:
 		c.g.Select(-1)
+	default:
+		if cv := fyne.CurrentApp().Driver().CanvasForObject(c); cv != nil && cv.OnTypedKey() != nil {
+			cv.OnTypedKey()(e)
+		}
 	}
 }
 
 // TypedRune stars and shows metadata.
-func (c *content[K]) TypedRune(r rune) { c.g.Rune(r) }
+func (c *content[K]) TypedRune(r rune) {
+	if c.g.Rune(r) {
+		return
+	}
+	if cv := fyne.CurrentApp().Driver().CanvasForObject(c); cv != nil && cv.OnTypedRune() != nil {
+		cv.OnTypedRune()(r) // what the grid has no use for is the window's
+	}
+}
 
 // TypedShortcut selects all.
 func (c *content[K]) TypedShortcut(s fyne.Shortcut) {

@@ -176,6 +176,12 @@ func TestKeys(t *testing.T) {
 	require.Equal(t, "info", did)
 	g.Key(fyne.KeyEnd, false)
 	require.Equal(t, []int{39}, g.Selected())
+
+	// What the grid has no use for is the window's.
+	var passed rune
+	fyne.CurrentApp().Driver().CanvasForObject(g).SetOnTypedRune(func(r rune) { passed = r })
+	g.content.TypedRune('?')
+	require.Equal(t, '?', passed)
 }
 
 func TestReloadKeepsWhatIsStillThere(t *testing.T) {

@@ -45,7 +45,7 @@ func (b *Bars) Set(values, before []float64, names []string) {
 // MinSize is that of a small chart.
 func (b *Bars) MinSize() fyne.Size {
 	b.ExtendBaseWidget(b)
-	return fyne.NewSize(160, 90)
+	return fyne.NewSize(80, 70)
 }
 
 // MouseIn shows the value under the pointer.
@@ -194,7 +194,7 @@ func (h *Heat) Set(columns [][]float64) {
 // MinSize is that of a small chart.
 func (h *Heat) MinSize() fyne.Size {
 	h.ExtendBaseWidget(h)
-	return fyne.NewSize(120, 60)
+	return fyne.NewSize(60, 60)
 }
 
 // CreateRenderer builds the canvas objects.

@@ -330,7 +330,7 @@ func (p *Plot) Cursor() desktop.Cursor { return desktop.CrosshairCursor }
 // MinSize leaves room for the axes.
 func (p *Plot) MinSize() fyne.Size {
 	p.ExtendBaseWidget(p)
-	return fyne.NewSize(110, 70)
+	return fyne.NewSize(80, 70)
 }
 
 // CreateRenderer builds the canvas objects.

@@ -19,6 +19,7 @@ import (
 	"unnoise/app/studio"
 	"unnoise/ui/kit"
 	"unnoise/ui/page"
+	"unnoise/ui/widgets/form"
 	"unnoise/ui/widgets/plot"
 	"unnoise/ui/widgets/viewer"
 )
@@ -91,11 +92,12 @@ func New(s *page.Services) *View {
 	v.speed.SetSmoothing(smoothing)
 	smooth.OnChanged = v.Loss.SetSmoothing
 	reset := kit.Button(lang.L("Fit"), theme.ZoomFitIcon(), widget.LowImportance, v.Loss.Reset)
-	bar := container.NewHBox(log, axis, widget.NewLabel(lang.L("Smoothing")), container.NewGridWrap(fyne.NewSize(110, 32), smooth), reset)
+	slide := container.NewHBox(widget.NewLabel(lang.L("Smoothing")), container.NewGridWrap(fyne.NewSize(110, 32), smooth))
 	small := container.NewGridWithColumns(4,
 		titled(lang.L("Loss by noise level"), v.bars), titled(lang.L("Noise levels over time"), v.heat),
 		titled(lang.L("Learning rate"), v.lr), titled(lang.L("Images per second"), v.speed))
-	curves := kit.Card(container.NewBorder(container.NewHScroll(bar), container.New(tall(150), small), nil, nil, v.Loss))
+	plots := container.NewBorder(nil, container.New(tall(150), small), nil, nil, v.Loss)
+	curves := kit.Card(form.Toolbars(plots, []fyne.CanvasObject{kit.Heading(lang.L("Curves")), log, axis, slide, reset}))
 
 	v.picture = viewer.New()
 	v.scrubber = viewer.NewScrubber(v.showGrid)
@@ -116,7 +118,7 @@ func New(s *page.Services) *View {
 	}
 	v.empty = kit.Muted(lang.L("The first samples appear at the first sampling interval. Choose “Sample now” to see some at once."))
 	v.empty.Alignment = fyne.TextAlignCenter
-	head := container.NewBorder(nil, nil, kit.Heading(lang.L("Samples")), container.NewGridWrap(fyne.NewSize(150, 34), v.chooser))
+	head := container.NewBorder(nil, nil, kit.Heading(lang.L("Samples")), container.NewGridWrap(fyne.NewSize(120, 34), v.chooser))
 	samples := kit.Card(container.NewBorder(head, v.scrubber, nil, nil,
 		container.NewStack(v.picture, container.NewCenter(container.NewGridWrap(fyne.NewSize(240, 90), v.empty)))))
 	split := container.NewHSplit(curves, samples)
