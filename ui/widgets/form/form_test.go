@@ -3,7 +3,9 @@ package form
 import (
 	"testing"
 
+	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/test"
+	"fyne.io/fyne/v2/widget"
 	"github.com/stretchr/testify/require"
 
 	"unnoise/ui/page"
@@ -48,4 +50,23 @@ func TestProgressCancelsOnce(t *testing.T) {
 	require.False(t, p.busy.Running())
 	p.Reset()
 	require.False(t, p.cancel.Disabled())
+}
+
+func TestToolbarsFlow(t *testing.T) {
+	test.NewTempApp(t)
+	first, a, b, body := widget.NewLabel("first"), widget.NewButton("one button", nil), widget.NewButton("another button", nil), widget.NewLabel("body")
+	c := Toolbars(body, []fyne.CanvasObject{first, a, b})
+	c.Resize(fyne.NewSize(900, 400))
+	require.Equal(t, a.Position().Y, b.Position().Y)
+	require.Less(t, first.Position().Y, body.Position().Y)
+	wide := body.Size().Height
+	c.Resize(fyne.NewSize(230, 400))
+	require.Greater(t, a.Position().Y, first.Position().Y)
+	require.Equal(t, float32(230), first.Size().Width)
+	require.Less(t, body.Size().Height, wide)
+	require.InDelta(t, 400, body.Position().Y+body.Size().Height, 0.01)
+	for _, o := range []fyne.CanvasObject{a, b} {
+		require.LessOrEqual(t, o.Position().X+o.Size().Width, float32(230))
+		require.LessOrEqual(t, o.Position().Y+o.Size().Height, body.Position().Y)
+	}
 }
