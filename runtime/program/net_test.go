@@ -14,7 +14,7 @@ import (
 func newNet(t testing.TB, cfg unet.Config, batch int) (*Net, []float32) {
 	w, err := cfg.Init(5)
 	require.NoError(t, err)
-	n, err := NewNet(t.Context(), cfg, w, batch, Options{})
+	n, err := NewNet(t.Context(), cfg, w, batch, one)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, n.Close()) })
 	return n, w
@@ -58,7 +58,7 @@ func TestSetWeights(t *testing.T) {
 		require.NoError(t, n.Forward(t.Context(), in.X, in.Cond, nil, out))
 		return out
 	}
-	fed, err := NewNet(t.Context(), cfg, nil, 2, Options{})
+	fed, err := NewNet(t.Context(), cfg, nil, 2, one)
 	require.NoError(t, err)
 	defer fed.Close()
 	require.EqualError(t, fed.Forward(t.Context(), in.X, in.Cond, nil, make([]float32, len(in.X))), "the network has no weights yet")
@@ -70,7 +70,7 @@ func TestSetWeights(t *testing.T) {
 	require.Greater(t, relative(second, first), 1e-2)
 	require.NoError(t, fed.SetWeights(a))
 	require.Equal(t, first, forward(fed))
-	given, err := NewNet(t.Context(), cfg, b, 2, Options{})
+	given, err := NewNet(t.Context(), cfg, b, 2, one)
 	require.NoError(t, err)
 	defer given.Close()
 	require.Equal(t, second, forward(given))
@@ -81,7 +81,7 @@ func TestForwardHasNoDropout(t *testing.T) {
 	cfg := medium()
 	net, w := newNet(t, cfg, 2)
 	cfg.Dropout = 0.5
-	with, err := NewNet(t.Context(), cfg, w, 2, Options{})
+	with, err := NewNet(t.Context(), cfg, w, 2, one)
 	require.NoError(t, err)
 	defer with.Close()
 	in := batchOf(cfg, 2, "")
@@ -113,11 +113,11 @@ func TestForwardRefusesWhatDoesNotFit(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, net.Forward(ctx, b.X, b.Cond, b.Class, out), context.Canceled)
-	_, err := NewNet(t.Context(), cfg, nil, 0, Options{})
+	_, err := NewNet(t.Context(), cfg, nil, 0, one)
 	require.EqualError(t, err, "the network needs a batch of at least 1, not 0")
-	_, err = NewNet(t.Context(), unet.Config{}, nil, 1, Options{})
+	_, err = NewNet(t.Context(), unet.Config{}, nil, 1, one)
 	require.ErrorContains(t, err, "model configuration")
-	_, err = NewNet(t.Context(), cfg, make([]float32, 3), 1, Options{})
+	_, err = NewNet(t.Context(), cfg, make([]float32, 3), 1, one)
 	require.ErrorContains(t, err, "parameters; 3 were given")
 }
 
@@ -125,7 +125,7 @@ func TestClosedNet(t *testing.T) {
 	cfg := tiny()
 	w, err := cfg.Init(1)
 	require.NoError(t, err)
-	net, err := NewNet(t.Context(), cfg, w, 1, Options{})
+	net, err := NewNet(t.Context(), cfg, w, 1, one)
 	require.NoError(t, err)
 	require.NoError(t, net.Close())
 	require.NoError(t, net.Close())
@@ -151,7 +151,7 @@ func TestExportONNX(t *testing.T) {
 			if cfg.Classes() > 0 {
 				names = append(names, "class_labels")
 			}
-			s, err := ort.NewSession(model, names, []string{"out_sample"}, ort.Options{})
+			s, err := ort.NewSession(model, names, []string{"out_sample"}, ort.Options{Threads: 1})
 			require.NoError(t, err)
 			defer s.Close()
 			width, height := cfg.Size()

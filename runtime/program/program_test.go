@@ -146,7 +146,7 @@ func TestGradientMatchesPyTorch(t *testing.T) {
 		}
 		for _, micro := range []int{f.n, 1, 2} {
 			t.Run(fmt.Sprintf("%s/micro%d", f.name, micro), func(t *testing.T) {
-				tr, err := NewTrainer(t.Context(), TrainSpec{UNet: f.cfg, Batch: f.n, MicroBatch: micro}, Options{})
+				tr, err := NewTrainer(t.Context(), TrainSpec{UNet: f.cfg, Batch: f.n, MicroBatch: micro}, one)
 				require.NoError(t, err)
 				defer tr.Close()
 				require.NoError(t, tr.SetState(State{Params: fixtureWeights(t, f.cfg)}))
