@@ -303,13 +303,10 @@ func (o Options) free() func(string) (uint64, error) {
 func (r *Run) Train(ctx context.Context, o Options) (out train.Outcome, err error) {
 	lock := flock.New(filepath.Join(r.Dir, LockName))
 	// Whoever asks for a run's state holds its lock for a moment: that must not look like training.
-	brief, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), 300*time.Millisecond)
 	ok, err := lock.TryLockContext(brief, 20*time.Millisecond)
 	cancel()
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		if ctx.Err() != nil {
-			return out, nil
-		}
 		return out, fmt.Errorf("the run's folder %s cannot be written: %w", r.Dir, err)
 	}
 	if !ok {
