@@ -474,7 +474,7 @@ func (p *Page) deleteImages(refs []studio.Ref) {
 			p.s.Fail(err)
 			return
 		}
-		p.s.Undoable(lang.L("Deleted {{.N}} pictures", map[string]any{"N": page.Int(len(refs))}))
+		p.s.Undoable(lang.L("Deleted pictures: {{.N}}", map[string]any{"N": page.Int(len(refs))}))
 		p.load()
 	})
 }

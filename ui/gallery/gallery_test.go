@@ -158,7 +158,7 @@ func TestGallery(t *testing.T) {
 	g.Select(2)
 	b.Turn()
 	require.True(t, b.Page.(page.KeyHandler).TypedKey(&fyne.KeyEvent{Name: fyne.KeyDelete}))
-	b.Wait("three pictures", func() bool { return g.Len() == 3 })
+	b.Wait("three pictures", func() bool { return g.Len() == 3 && b.Shows("Deleted pictures: 1") })
 	b.S.Undo()
 	b.Wait("four pictures", func() bool { return g.Len() == 4 })
 
