@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import metadata
 
 import numpy as np
 from PIL import Image
@@ -34,29 +35,27 @@ SIDES = {"ours": "Unnoise", "eager": "PyTorch eager", "compiled": "torch.compile
 
 
 class Peer:
-    """A process that works k times for each line it gets."""
+    """A process that does the jobs it is told to: see bench/peer/main.go and bench/torch_peer.py."""
 
-    def __init__(self, side, task, model, threads, *args):
-        if side == "ours":
-            cmd = [PEER, task, "--run", model / "run"]
-        else:
-            cmd = [sys.executable, ROOT / "bench/torch_peer.py", task, "--model", model / "diffusers"]
-            cmd += ["--compile"] if side == "compiled" else []
-        cmd += ["--threads", threads, *args]
+    def __init__(self, ours, threads):
+        cmd = [PEER, "work", "--threads", threads] if ours else [sys.executable, ROOT / "bench/torch_peer.py", threads]
         self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen([str(c) for c in cmd], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, bufsize=1)
-        self.line()
 
     def line(self):
         text = self.process.stdout.readline()
         if not text:
             self.process.wait()
             self.log.seek(0)
-            raise RuntimeError("a side of the comparison ended early:\n" + self.log.read()[-2000:])
+            raise SystemExit("a side of the comparison ended early:\n" + self.log.read()[-2000:])
         return json.loads(text)
 
-    def run(self, k):
-        self.process.stdin.write(f"{k}\n")
+    def ready(self):
+        self.line()
+        return self
+
+    def run(self, job, times=1):
+        self.process.stdin.write(json.dumps(job | {"times": times}) + "\n")
         self.process.stdin.flush()
         return self.line()
 
@@ -66,6 +65,12 @@ class Peer:
         peak = self.line()["peak"]
         self.process.wait()
         return peak
+
+
+def job_of(side, task, model, **more):
+    if side == "ours":
+        return {"task": task, "run": str(model / "run")} | more
+    return {"task": task, "model": str(model / "diffusers"), "compile": side == "compiled"} | more
 
 
 def median(v):
@@ -78,33 +83,29 @@ def spread(v):
     return dict(zip(("min", "q1", "median", "q3", "max"), map(float, q)))
 
 
-def compare(what, sides, task, model, threads, rounds, k, args):
-    """Runs one comparison and returns seconds per side and round, and the peers' peak memory. args: of all sides, or by side."""
-    note(f"{what}: " + ", ".join(SIDES[s] for s in sides))
-    peers, failed, answers = {}, {}, {}
-    for s in sides:
-        try:
-            began = time.time()
-            peers[s] = Peer(s, task, model, threads, *(args[s] if isinstance(args, dict) else args))
-            answers[s] = [peers[s].run(1)]
-            first = time.time() - began
-            answers[s].append(peers[s].run(1))
-            note(f"  {SIDES[s]} ready after {first:.1f} s")
-        except RuntimeError as e:
+def compare(what, peers, jobs, rounds, times):
+    """Runs one comparison: each side's job in its process. Returns seconds per side and round."""
+    note(what)
+    failed, answers = {}, {}
+    for s in jobs:
+        began = time.time()
+        a = peers[s].run(jobs[s])
+        if "error" in a:
             if s != "compiled":
-                raise
-            failed[s] = str(e).strip().splitlines()[-1]
-            peers.pop(s, None)
+                raise SystemExit(f"{what}: {SIDES[s]}: {a['error']}")
+            failed[s] = a["error"]
             note(f"  {SIDES[s]} does not work: {failed[s]}")
-    seconds = {s: [] for s in peers}
+            continue
+        note(f"  {SIDES[s]} ready after {time.time() - began:.1f} s")
+        answers[s] = [a, peers[s].run(jobs[s])]
+    seconds = {s: [] for s in answers}
     for r in range(rounds):
-        for s in list(peers)[:: -1 if r % 2 else 1]:
-            a = peers[s].run(k)
+        for s in list(answers)[:: -1 if r % 2 else 1]:
+            a = peers[s].run(jobs[s], times)
             answers[s].append(a)
             seconds[s].append(median(a["seconds"]))
-        note(f"  round {r + 1}: " + ", ".join(f"{SIDES[s]} {1e3 * seconds[s][-1]:.1f} ms" for s in peers))
-    peaks = {s: p.end() for s, p in peers.items()}
-    return {"what": what, "seconds": seconds, "peak": peaks, "failed": failed, "agreement": agreement(answers)}
+        note(f"  round {r + 1}: " + ", ".join(f"{SIDES[s]} {1e3 * seconds[s][-1]:.1f} ms" for s in answers))
+    return {"what": what, "seconds": seconds, "failed": failed, "agreement": agreement(answers)}
 
 
 def agreement(answers):
@@ -212,28 +213,19 @@ def start_times(work, model, rounds):
     return out
 
 
-def speed(threads, rounds, model):
+def speed(peers, rounds):
     """The speed of plain matrix products in both libraries, GFLOPS, taking turns; the best counts."""
     note("matrix products")
-    peers = {s: Peer(s, "sgemm", model, threads) for s in ("ours", "eager")}
-    rates = {s: [] for s in peers}
+    rates = {"ours": [], "eager": []}
     for _ in range(rounds):
-        for s, p in peers.items():
-            rates[s].append(p.run(1)["gflops"])
-    for p in peers.values():
-        p.end()
+        for s, v in rates.items():
+            v.append(peers[s].run({"task": "sgemm"})["gflops"])
     return {s: max(v) for s, v in rates.items()}
 
 
-def flops(model, threads):
+def flops(peers, model):
     """FLOPs of one picture's forward pass, as PyTorch counts them and as pipeline/bench does."""
-    p = Peer("eager", "flops", model, threads)
-    torchs = p.run(1)["flops"]
-    p.end()
-    p = Peer("ours", "flops", model, threads)
-    ours = 2 * p.run(1)["macs"]
-    p.end()
-    return torchs, ours
+    return peers["eager"].run(job_of("eager", "flops", model))["flops"], 2 * peers["ours"].run(job_of("ours", "flops", model))["macs"]
 
 
 def machine(threads):
@@ -243,11 +235,10 @@ def machine(threads):
             cpu = line.split(":", 1)[1].strip()
             break
     flags = pathlib.Path("/proc/cpuinfo").read_text()
-    version = json.loads(command(sys.executable, "-c", "import json,torch,diffusers;print(json.dumps([torch.__version__,diffusers.__version__]))"))
     return {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
         "cpu": cpu, "cores": os.cpu_count(), "avx512": "avx512f" in flags, "threads": threads,
-        "load": os.getloadavg()[0], "torch": version[0], "diffusers": version[1],
+        "load": os.getloadavg()[0], "torch": metadata.version("torch"), "diffusers": metadata.version("diffusers"),
         "commit": command("git", "-C", ROOT, "rev-parse", "--short", "HEAD").strip(),
         "changed": bool(command("git", "-C", ROOT, "status", "--porcelain", "--untracked-files=no", "runtime", "pipeline").strip()),
     }
@@ -289,7 +280,7 @@ def markdown(res):
         rows.append([c["what"], *(mb(c["peak"][s]) if s in c["peak"] else "–" for s in SIDES), f"**{c['peak']['ours'] / others[low]:.2f}** ({SIDES[low]})"])
     out += ["### Peak memory of the training process\n", table(["VmHWM", *SIDES.values(), "ours ÷ smallest other"], rows)]
     out += ["### One call of the network\n", table(head, [row(c) for c in res["call"]])]
-    out += ["### One finished picture\n", table(head, [row(c, c["pictures"]) for c in res["images"]])]
+    out += ["### One finished picture\n", table(head, [row(c, c["batch"]) for c in res["images"]])]
     if res.get("start"):
         s = {k: spread(v) for k, v in res["start"].items()}
         line = lambda k: f"{s[k]['median']:.2f} s ({s[k]['min']:.2f}–{s[k]['max']:.2f})"
@@ -337,41 +328,57 @@ def main():
         note("torch.compile is left out: it needs a C++ compiler (g++)")
         sides.remove("compiled")
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(ROOT / "bench/.venv/inductor"))
-    k = 1 if a.quick else 3
+    few = a.quick
+    presets = ["small"] if few else ["small", "ddpm-cifar10"]
+    # All processes are started at once: most of the start of PyTorch's is reading its libraries. Sampling is done by
+    # one process a library, training by one a side and preset, whose memory is measured.
+    sampling = {"ours": Peer(True, a.threads), "eager": Peer(False, a.threads)}
+    training = {p: {s: Peer(s == "ours", a.threads) for s in sides} for p in presets}
+    for peer in [*sampling.values(), *(p for t in training.values() for p in t.values())]:
+        peer.ready()
+    if "compiled" in sides:
+        sampling["compiled"] = sampling["eager"]
     with tempfile.TemporaryDirectory() as tmp:
         work = pathlib.Path(tmp)
         res = {"machine": machine(a.threads), "rounds": rounds, "train": [], "call": [], "images": [], "flops": {}}
-        made = models(work, ["small"] if a.quick else ["small", "ddpm-cifar10"])
-        res["sgemm"] = speed(a.threads, rounds, made["small"])
+        made = models(work, presets)
+        res["sgemm"] = speed(sampling, rounds)
         for preset, model in made.items():
-            torchs, ours = flops(model, a.threads)
-            res["flops"][preset] = torchs, ours
+            res["flops"][preset] = count = flops(sampling, model)
             small = preset == "small"
 
-            def add(kind, what, task, batch, rounds, k, args, **more):
-                c = compare(f"`{preset}`, {what}", sides, task, model, a.threads, rounds, k, args)
-                res[kind].append(c | {"batch": batch, "macs": torchs / 2} | more)
+            def add(kind, peers, what, task, rounds, times, samples, **more):
+                jobs = {s: job_of(s, task, model, **(more.get(s) or more)) for s in sides}
+                c = compare(f"`{preset}`, {what}", peers, jobs, rounds, 1 if few else times)
+                res[kind].append(c | {"batch": samples, "macs": count[0] / 2})
 
             batch = 32 if small else 8
-            add("train", f"batch {batch}", "train", batch, rounds, k if small else min(k, 2), ["--batch", batch])
+            add("train", training[preset], f"batch {batch}", "train", rounds, 3 if small else 2, batch, batch=batch)
+            res["train"][-1]["peak"] = {s: p.end() for s, p in training[preset].items() if s in res["train"][-1]["seconds"]}
             for n in (1, 4, 16):
-                calls = max(1, (24 if small else 8) // n)
-                add("call", f"batch {n}", "call", n, rounds, 1 if a.quick else calls, ["--batch", n])
-            n, steps = (4, 3) if a.quick else (16, 20) if small else (16, 5)
-            args = {s: ["--n", n, "--steps", steps] for s in sides}
+                add("call", sampling, f"batch {n}", "call", rounds, max(1, (24 if small else 8) // n), n, batch=n)
+            n, steps = (4, 3) if few else (16, 20) if small else (16, 5)
+            args = {s: {"n": n, "steps": steps} for s in sides}
             for s in sides[1:]:  # the others make the pictures in the batches that suit them best; we choose ours ourselves
                 per = {c["batch"]: median(c["seconds"][s]) / c["batch"] for c in res["call"][-3:] if s in c["seconds"] and c["batch"] <= n}
-                args[s] += ["--batch", min(per, key=per.get, default=n)]
-            add("images", f"{n} pictures, {steps} steps of DDIM", "images", n, min(rounds, 3), 1, args, pictures=n)
-        res["start"] = start_times(work, made["small"], min(rounds, 3))
+                args[s]["batch"] = min(per, key=per.get, default=n)
+            add("images", sampling, f"{n} pictures, {steps} steps of DDIM", "images", min(rounds, 3), 1, n, **args)
+            if small:
+                res["start"] = start_times(work, model, min(rounds, 3))
+            write(res, few)
+        for p in (sampling["ours"], sampling["eager"]):
+            p.end()
+    print(markdown(res))
+
+
+def write(res, quick):
+    """Writes what is there; called after each preset, so that a run that is stopped leaves something."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / ("quick.json" if a.quick else "bench.json")).write_text(json.dumps(res, indent=1))
-    text = markdown(res)
-    print(text)
-    if not a.quick:
+    (RESULTS / ("quick.json" if quick else "bench.json")).write_text(json.dumps(res, indent=1))
+    if not quick:
         before, _, rest = DOC.read_text().partition(BEGIN)
         _, _, after = rest.partition(END)
-        DOC.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+        DOC.write_text(f"{before}{BEGIN}\n\n{markdown(res)}\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Sums a profile that ONNX Runtime wrote by operator, and prints a Markdown table.
 
-    bin/bench-peer train --run RUN --threads 2 --profile /tmp/step <<<10
-    python bench/opprofile.py /tmp/step*.json [--runs N]
+    echo '{"task": "train", "run": "RUN", "batch": 32, "times": 5}' | bin/bench-peer work --threads 2 --profile step
+    python bench/opprofile.py step*.json [--runs N]
 
 --runs N skips all but the last N runs of the session, so that warming up does not count.
 """

@@ -1,15 +1,16 @@
-"""PyTorch's side of bench/bench.py: does one kind of work again and again when it is told to (see bench/peer/main.go,
-which is the other side and speaks the same lines).
+"""PyTorch's side of bench/bench.py: does a piece of work again and again when it is told to. bench/peer/main.go is the
+other side and speaks the same lines; here, a job has the exported model's folder as "model" instead of "run", and
+"compile" and "channels_last".
 
-    python bench/torch_peer.py TASK --model FOLDER [--compile] [--batch N] [--n N] [--steps N] [--threads N]
+    python bench/torch_peer.py THREADS
 """
 
-import argparse
 import json
 import os
 import re
 import sys
 import time
+import types
 
 OUT = os.fdopen(os.dup(1), "w")  # whatever libraries print shall not disturb the lines
 os.dup2(2, 1)
@@ -143,27 +144,29 @@ def flops(a):
     return once
 
 
+TASKS = {"train": train, "call": call, "images": images, "sgemm": sgemm, "flops": flops}
+
+
 def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("task", choices=["train", "call", "images", "sgemm", "flops"])
-    p.add_argument("--model")
-    p.add_argument("--compile", action="store_true")
-    p.add_argument("--channels-last", action="store_true")
-    p.add_argument("--batch", type=int, default=32)
-    p.add_argument("--n", type=int, default=16)
-    p.add_argument("--steps", type=int, default=20)
-    p.add_argument("--threads", type=int, default=2)
-    a = p.parse_args()
-    torch.set_num_threads(a.threads)
+    torch.set_num_threads(int(sys.argv[1]))
     torch.manual_seed(0)
-    work = globals()[a.task](a)
+    torch._dynamo.config.recompile_limit = 64  # one for each model and batch
+    workers = {}
     say(ready=True)
     for line in sys.stdin:
+        job = {"compile": False, "channels_last": False} | json.loads(line)
+        times, key = job.pop("times"), json.dumps(job, sort_keys=True)
         answer, seconds = {}, []
-        for _ in range(int(line)):
-            began = time.perf_counter()
-            work(answer)
-            seconds.append(time.perf_counter() - began)
+        try:
+            if key not in workers:
+                workers[key] = TASKS[job["task"]](types.SimpleNamespace(**job))
+            for _ in range(times):
+                began = time.perf_counter()
+                workers[key](answer)
+                seconds.append(time.perf_counter() - began)
+        except Exception as e:  # torch.compile may not work everywhere; bench.py tells it
+            say(error=f"{type(e).__name__}: {e}".splitlines()[0])
+            continue
         if "out" in answer:
             answer["out"] = answer["out"].tolist()
         say(seconds=seconds, **answer)

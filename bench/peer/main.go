@@ -1,11 +1,12 @@
-// Peer is Unnoise's side of bench/bench.py: a process that does one kind of work again and again when it is told to, so
+// Peer is Unnoise's side of bench/bench.py: a process that does a piece of work again and again when it is told to, so
 // that its runs can take turns with those of PyTorch.
 //
 //	peer make --preset NAME --run DIR    make a run with new weights, to be exported
-//	peer TASK [flags]
+//	peer work [--threads N] [--profile PREFIX]
 //
-// With a task it prints {"ready": …}; then each line "k" on its input makes it work k times and print {"seconds": […]}; at the end of
-// the input it prints {"peak": bytes}, the most memory it ever held.
+// The second prints {"ready": true}. Each line of its input asks for work (see the type job), which it does as often as
+// asked for, and prints {"seconds": [...]}; what a job needs is loaded when the job is first asked for. At the end of the
+// input it prints {"peak": bytes}, the most memory it ever held.
 package main
 
 import (
@@ -54,62 +55,69 @@ func main() {
 	}
 }
 
-type options struct {
-	run, preset    string
-	profile        string
-	batch, n, step int
-	threads        int
+// job is a line of input.
+type job struct {
+	Task  string `json:"task"`  // train, call, images, sgemm or flops
+	Run   string `json:"run"`   // whose network it is
+	Batch int    `json:"batch"` // train, call: samples
+	N     int    `json:"n"`     // images: pictures
+	Steps int    `json:"steps"` // images: of DDIM
+	Times int    `json:"times"`
 }
 
 func run(ctx context.Context) error {
 	if len(os.Args) < 2 {
-		return errors.New("name a task: make, train, call, images, sgemm or flops")
+		return errors.New("say make or work")
 	}
-	var o options
 	fl := flag.NewFlagSet("peer", flag.ExitOnError)
-	fl.StringVar(&o.run, "run", "", "run whose network it is")
-	fl.StringVar(&o.preset, "preset", "small", "make: preset")
-	fl.StringVar(&o.profile, "profile", "", "prefix of the file for ONNX Runtime's profile")
-	fl.IntVar(&o.batch, "batch", 32, "train, call: samples")
-	fl.IntVar(&o.n, "n", 16, "images: pictures")
-	fl.IntVar(&o.step, "steps", 20, "images: steps of DDIM")
-	fl.IntVar(&o.threads, "threads", 0, "threads, 0 for one per core")
+	dir := fl.String("run", "", "make: folder of the run")
+	preset := fl.String("preset", model.DefaultPreset, "make: preset")
+	profile := fl.String("profile", "", "work: prefix of the file for ONNX Runtime's profile")
+	threads := fl.Int("threads", 0, "work: threads, 0 for one per core")
 	if err := fl.Parse(os.Args[2:]); err != nil {
 		return err
 	}
-	if os.Args[1] == "make" {
-		return newRun(o)
+	switch os.Args[1] {
+	case "make":
+		return newRun(*preset, *dir)
+	case "work":
+		return work(ctx, model.Compute{Threads: *threads, Profile: *profile})
 	}
-	compute := model.Compute{Threads: o.threads, Profile: o.profile}
-	var m galleries.Model
-	if o.run != "" {
-		r, err := runs.Open(o.run)
-		if err != nil {
-			return err
-		}
-		if m, err = galleries.FromRun(r, -1, ""); err != nil {
-			return err
-		}
-	}
+	return fmt.Errorf("%q is neither make nor work", os.Args[1])
+}
+
+func work(ctx context.Context, c model.Compute) (err error) {
 	out := json.NewEncoder(os.Stdout)
-	work, done, err := prepare(ctx, os.Args[1], o, m, compute)
-	if err != nil {
-		return err
-	}
 	if err := out.Encode(answer{Ready: true}); err != nil {
 		return err
 	}
+	workers := map[job]worker{}
+	var closers []func() error
+	defer func() {
+		for _, f := range closers {
+			err = errors.Join(err, f())
+		}
+	}()
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
-		k, err := strconv.Atoi(in.Text())
-		if err != nil {
+		var j job
+		if err := json.Unmarshal(in.Bytes(), &j); err != nil {
 			return err
 		}
+		key := j
+		key.Times = 0
+		if workers[key] == nil {
+			w, done, err := prepare(ctx, j, c)
+			if err != nil {
+				return fmt.Errorf("%s: %w", j.Task, err)
+			}
+			workers[key], closers = w, append(closers, done)
+		}
 		var a answer
-		for range k {
+		for range j.Times {
 			began := time.Now()
-			if err := work(ctx, &a); err != nil {
-				return err
+			if err := workers[key](ctx, &a); err != nil {
+				return fmt.Errorf("%s: %w", j.Task, err)
 			}
 			a.Seconds = append(a.Seconds, time.Since(began).Seconds())
 		}
@@ -118,12 +126,12 @@ func run(ctx context.Context) error {
 		}
 	}
 	peak, err := peak()
-	return errors.Join(in.Err(), err, done(), out.Encode(answer{Peak: peak}))
+	return errors.Join(in.Err(), err, out.Encode(answer{Peak: peak}))
 }
 
 // newRun makes a run with a checkpoint of the untrained network for pictures of 32×32×3.
-func newRun(o options) error {
-	p, err := model.FindPreset(o.preset)
+func newRun(preset, dir string) error {
+	p, err := model.FindPreset(preset)
 	if err != nil {
 		return err
 	}
@@ -131,7 +139,7 @@ func newRun(o options) error {
 	if err != nil {
 		return err
 	}
-	r, err := runs.Create(o.run, info)
+	r, err := runs.Create(dir, info)
 	if err != nil {
 		return err
 	}
@@ -145,26 +153,35 @@ func newRun(o options) error {
 	})
 }
 
-func prepare(ctx context.Context, task string, o options, m galleries.Model, c model.Compute) (worker, func() error, error) {
-	switch task {
-	case "train":
-		return steps(ctx, o, m, c)
-	case "call":
-		return call(ctx, o, m, c)
-	case "images":
-		return images(ctx, o, m, c)
-	case "sgemm":
+func prepare(ctx context.Context, j job, c model.Compute) (worker, func() error, error) {
+	if j.Task == "sgemm" {
 		return func(ctx context.Context, a *answer) (err error) {
 			a.GFLOPS, err = bench.SGEMM(ctx, c)
 			return err
 		}, nothing, nil
+	}
+	r, err := runs.Open(j.Run)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := galleries.FromRun(r, -1, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	switch j.Task {
+	case "train":
+		return steps(ctx, j, m, c)
+	case "call":
+		return call(ctx, j, m, c)
+	case "images":
+		return images(ctx, j, m, c)
 	case "flops":
 		return func(_ context.Context, a *answer) (err error) {
 			a.MACs, err = bench.MACs(m.Spec.UNet)
 			return err
 		}, nothing, nil
 	}
-	return nil, nil, fmt.Errorf("there is no task %q", task)
+	return nil, nil, errors.New("there is no such task")
 }
 
 func nothing() error { return nil }
@@ -187,9 +204,9 @@ func conds(n int) []float32 {
 	return c
 }
 
-func steps(ctx context.Context, o options, m galleries.Model, c model.Compute) (worker, func() error, error) {
+func steps(ctx context.Context, j job, m galleries.Model, c model.Compute) (worker, func() error, error) {
 	t, err := program.NewTrainer(ctx, program.TrainSpec{
-		UNet: m.Spec.UNet, Batch: o.batch, EMAs: 1, ClipNorm: 1, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8,
+		UNet: m.Spec.UNet, Batch: j.Batch, EMAs: 1, ClipNorm: 1, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8,
 	}, c)
 	if err != nil {
 		return nil, nil, err
@@ -197,8 +214,8 @@ func steps(ctx context.Context, o options, m galleries.Model, c model.Compute) (
 	if err := t.SetState(program.State{Params: m.Weights}); err != nil {
 		return nil, nil, err
 	}
-	n := o.batch * m.Spec.Dim()
-	b := program.Batch{X: wave(n, 0), Target: wave(n, 1), Cond: conds(o.batch), Weight: make([]float32, o.batch)}
+	n := j.Batch * m.Spec.Dim()
+	b := program.Batch{X: wave(n, 0), Target: wave(n, 1), Cond: conds(j.Batch), Weight: make([]float32, j.Batch)}
 	for i := range b.Weight {
 		b.Weight[i] = 1
 	}
@@ -209,31 +226,31 @@ func steps(ctx context.Context, o options, m galleries.Model, c model.Compute) (
 	}, t.Close, nil
 }
 
-func call(ctx context.Context, o options, m galleries.Model, c model.Compute) (worker, func() error, error) {
-	net, err := model.Load(ctx, m.Spec, m.Weights, o.batch, c)
+func call(ctx context.Context, j job, m galleries.Model, c model.Compute) (worker, func() error, error) {
+	net, err := model.Load(ctx, m.Spec, m.Weights, j.Batch, c)
 	if err != nil {
 		return nil, nil, err
 	}
 	dim := m.Spec.Dim()
-	x, out, cond := wave(o.batch*dim, 0), make([]float32, o.batch*dim), conds(o.batch)
+	x, out, cond := wave(j.Batch*dim, 0), make([]float32, j.Batch*dim), conds(j.Batch)
 	return func(ctx context.Context, a *answer) error {
 		a.Out = out[:dim]
 		return net.Forward(ctx, x, cond, nil, out)
 	}, net.Close, nil
 }
 
-func images(ctx context.Context, o options, m galleries.Model, c model.Compute) (worker, func() error, error) {
-	s, err := galleries.NewSampler(ctx, m, o.n, c)
+func images(ctx context.Context, j job, m galleries.Model, c model.Compute) (worker, func() error, error) {
+	s, err := galleries.NewSampler(ctx, m, j.N, c)
 	if err != nil {
 		return nil, nil, err
 	}
 	ch, h, w := m.Spec.Shape()
-	indices := make([]int, o.n)
+	indices := make([]int, j.N)
 	for i := range indices {
 		indices[i] = i
 	}
 	return func(ctx context.Context, _ *answer) error {
-		return s.Images(ctx, galleries.Settings{Sampler: "ddim", Steps: o.step}, indices, nil, func(_ int, x []float32) error {
+		return s.Images(ctx, galleries.Settings{Sampler: "ddim", Steps: j.Steps}, indices, nil, func(_ int, x []float32) error {
 			_, err := picture.FromCHW(x, ch, h, w)
 			return err
 		})
