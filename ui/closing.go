@@ -43,7 +43,7 @@ func (r *runner) closing() {
 func (r *runner) leave() {
 	r.leaving = true
 	if r.st == nil || !r.st.Training.Snapshot().Busy() {
-		r.app.Quit()
+		r.quit()
 		return
 	}
 	d := dialog.NewCustomWithoutButtons(lang.L("Saving…"), container.NewVBox(
@@ -62,7 +62,7 @@ func (r *runner) leave() {
 				r.s.Fail(err)
 				return
 			}
-			r.app.Quit()
+			r.quit()
 		})
 	}()
 }
@@ -100,8 +100,16 @@ func (r *runner) background() {
 		_ = r.st.Training.Wait(context.WithoutCancel(r.ctx))
 		fyne.Do(func() {
 			if r.hidden {
-				r.app.Quit()
+				r.quit()
 			}
 		})
 	}()
+}
+
+// quit ends the window's loop. It is called on the UI thread.
+func (r *runner) quit() {
+	if r.s != nil {
+		r.s.Stop()
+	}
+	r.app.Quit()
 }

@@ -38,7 +38,7 @@ type dump struct {
 	Nodes    []node   `json:"nodes"`
 
 	Goroutines int     `json:"goroutines"`
-	Heap       uint64  `json:"heap"`  // bytes in use after a collection
+	Heap       uint64  `json:"heap"`  // bytes in use; a file named like the dump's with .collect at its end asks for a collection before
 	Stall      float64 `json:"stall"` // longest time in ms that the UI thread let a caller wait, since Stalls was last 0
 	Stalls     int     `json:"stalls"`
 }
@@ -86,13 +86,19 @@ func (r *runner) startDump() {
 			}
 			var d dump
 			st.mu.Lock()
-			fyne.DoAndWait(func() { d = r.dump() })
+			fyne.DoAndWait(func() {
+				if r.s.Context().Err() == nil {
+					d = r.dump()
+				}
+			})
 			if os.Remove(path+".reset") == nil {
 				st.worst, st.n = 0, 0
 			}
 			d.Stall, d.Stalls = float64(st.worst.Microseconds())/1000, st.n
-			runtime.GC()
 			st.mu.Unlock()
+			if os.Remove(path+".collect") == nil {
+				runtime.GC()
+			}
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
 			d.Goroutines, d.Heap = runtime.NumGoroutine(), m.HeapInuse

@@ -88,7 +88,7 @@ func Run(ctx context.Context, opts Options) error {
 	go func() { // a signal ends the program as the close button does, but asks nothing
 		select {
 		case <-ctx.Done():
-			fyne.Do(r.app.Quit)
+			fyne.Do(r.quit)
 		case <-closed:
 		}
 	}()
@@ -164,7 +164,7 @@ func (r *runner) showOpenError(err error) {
 		title = lang.L("The workspace is open elsewhere")
 	}
 	again := kit.Button(lang.L("Try again"), nil, widget.HighImportance, nil)
-	quit := kit.Button(lang.L("Quit"), nil, widget.MediumImportance, r.app.Quit)
+	quit := kit.Button(lang.L("Quit"), nil, widget.MediumImportance, r.quit)
 	again.OnTapped = func() {
 		again.Disable()
 		go func() {

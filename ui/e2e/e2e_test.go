@@ -257,12 +257,12 @@ func TestTheWholeWay(t *testing.T) {
 		w.settle()
 		w.shot("page-" + id)
 	}
-	before := w.see()
+	before := w.collected()
 	for i := range 21 {
 		w.open(pages[i%len(pages)])
 	}
 	w.settle()
-	after := w.see()
+	after := w.collected()
 	require.LessOrEqual(t, after.Goroutines, before.Goroutines+6, "goroutines are left behind")
 	require.Less(t, int64(after.Heap)-int64(before.Heap), int64(32<<20), "memory is left behind")
 

@@ -25,7 +25,7 @@ type Services struct {
 	InspectorChanged func()
 	// Restyle tells the shell that language, theme or scale have changed. The shell sets it.
 	Restyle func()
-	// Post hands a function to the UI thread; it is fyne.Do, save in tests.
+	// Post hands a function to the UI thread, save in tests. What comes after Stop is dropped.
 	Post func(func())
 
 	ctx    context.Context
@@ -48,15 +48,25 @@ func New(ctx context.Context, a fyne.App, w fyne.Window, st *studio.Studio) *Ser
 		Navigate:         func(ID, any) {},
 		InspectorChanged: func() {},
 		Restyle:          func() {},
-		Post:             fyne.Do,
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.Post = func(f func()) {
+		fyne.Do(func() {
+			if s.ctx.Err() == nil {
+				f()
+			}
+		})
+	}
 	s.toasts = newToaster(s)
 	return s
 }
 
 // Context ends when the window closes. It may be used on any goroutine.
 func (s *Services) Context() context.Context { return s.ctx }
+
+// Stop cancels every task and drops what is still handed to the UI thread. It is called on the UI thread before the
+// window's loop is ended: after that, fyne.Do runs functions on whatever goroutine calls it.
+func (s *Services) Stop() { s.cancel() }
 
 // Close cancels every task and waits for their work to end, at most for the given time. It is called off the UI thread,
 // or after the UI has ended.
