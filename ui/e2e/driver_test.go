@@ -329,15 +329,16 @@ func (w *window) key(keys ...string) {
 	time.Sleep(200 * time.Millisecond)
 }
 
-// fill replaces what an entry holds.
-func (w *window) fill(n node, text string) {
+// fill replaces what an entry holds, and tries again should the form have moved or been filled meanwhile.
+func (w *window) fill(where func() node, text string) {
 	w.t.Helper()
-	w.clickAt(n)
-	w.key("ctrl+a")
-	w.x("type", "--delay", "15", text)
 	w.until("the typed "+text, soon, func() bool {
-		for _, o := range w.see().Nodes {
-			if o.Kind == "entry" && o.Value == text {
+		w.clickAt(where())
+		w.key("ctrl+a")
+		w.x("type", "--delay", "15", text)
+		for range 20 {
+			time.Sleep(200 * time.Millisecond)
+			if where().Value == text {
 				return true
 			}
 		}
@@ -345,40 +346,43 @@ func (w *window) fill(n node, text string) {
 	})
 }
 
-// beside is the entry to the right of a label.
-func (w *window) beside(label string) node {
-	w.t.Helper()
-	var best node
-	w.until("the entry beside "+label, soon, func() bool {
-		found := math.Inf(1)
-		nodes := w.see().Nodes
-		for _, l := range nodes {
-			if l.Kind != "text" || l.Text != label {
-				continue
-			}
-			for _, n := range nodes {
-				if n.Kind != "entry" || n.Overlay != l.Overlay || n.X < l.X || math.Abs(n.Y+n.H/2-l.Y-l.H/2) > 24 {
+// beside finds the entry to the right of a label.
+func (w *window) beside(label string) func() node {
+	return func() (best node) {
+		w.t.Helper()
+		w.until("the entry beside "+label, soon, func() bool {
+			found := math.Inf(1)
+			nodes := w.see().Nodes
+			for _, l := range nodes {
+				if l.Kind != "text" || l.Text != label {
 					continue
 				}
-				if d := n.X - l.X; d < found {
-					found, best = d, n
+				for _, n := range nodes {
+					if n.Kind != "entry" || n.Overlay != l.Overlay || n.X < l.X || math.Abs(n.Y+n.H/2-l.Y-l.H/2) > 24 {
+						continue
+					}
+					if d := n.X - l.X; d < found {
+						found, best = d, n
+					}
 				}
 			}
-		}
-		return !math.IsInf(found, 1)
-	})
-	return best
+			return !math.IsInf(found, 1)
+		})
+		return best
+	}
 }
 
-// entry waits for the entry with a placeholder.
-func (w *window) entry(placeholder string) (n node) {
-	w.t.Helper()
-	w.until("the entry "+placeholder, soon, func() bool {
-		var ok bool
-		n, ok = w.find("entry", placeholder)
-		return ok
-	})
-	return n
+// entry finds the entry with a placeholder.
+func (w *window) entry(placeholder string) func() node {
+	return func() (n node) {
+		w.t.Helper()
+		w.until("the entry "+placeholder, soon, func() bool {
+			var ok bool
+			n, ok = w.find("entry", placeholder)
+			return ok
+		})
+		return n
+	}
 }
 
 // images are the pictures on show at least so wide, in reading order.
