@@ -307,7 +307,7 @@ func (p *Page) show(f found) {
 
 	p.runsGrid.RemoveAll()
 	for _, r := range f.runs {
-		line := runState(r.State)
+		line := page.RunState(r.State)
 		if r.Steps > 0 {
 			line += " · " + page.Int(r.Step) + " / " + page.Int(r.Steps)
 		}
@@ -364,27 +364,6 @@ func (p *Page) crashCard(it studio.Interrupted) fyne.CanvasObject {
 	})
 	return kit.Card(container.NewBorder(nil, nil, container.NewCenter(widget.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon()))),
 		container.NewCenter(kit.Buttons(leave, goOn)), kit.Text(text)))
-}
-
-func runState(s studio.RunState) string {
-	switch s {
-	case studio.RunNew:
-		return lang.L("New")
-	case studio.RunRunning:
-		return lang.L("Training")
-	case studio.RunPaused:
-		return lang.L("Paused")
-	case studio.RunStopped:
-		return lang.L("Stopped")
-	case studio.RunInterrupted:
-		return lang.L("Interrupted")
-	case studio.RunDone:
-		return lang.L("Done")
-	case studio.RunFailed:
-		return lang.L("Failed")
-	default:
-		return string(s)
-	}
 }
 
 // demo trains the built-in demo, after the runtime library is there.

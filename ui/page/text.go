@@ -122,3 +122,24 @@ func When(t time.Time) string {
 	}
 	return t.Format("2006-01-02")
 }
+
+// RunState is the state of a run in a word.
+func RunState(s studio.RunState) string {
+	switch s {
+	case studio.RunNew:
+		return lang.L("Not started")
+	case studio.RunRunning:
+		return lang.L("Training")
+	case studio.RunPaused:
+		return lang.L("Paused")
+	case studio.RunStopped:
+		return lang.L("Stopped")
+	case studio.RunInterrupted:
+		return lang.L("Interrupted")
+	case studio.RunDone:
+		return lang.L("Done")
+	case studio.RunFailed:
+		return lang.L("Failed")
+	}
+	return string(s)
+}

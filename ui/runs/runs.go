@@ -19,7 +19,6 @@ import (
 	"unnoise/ui/kit"
 	"unnoise/ui/page"
 	uitheme "unnoise/ui/theme"
-	"unnoise/ui/train"
 	"unnoise/ui/widgets/form"
 )
 
@@ -255,7 +254,7 @@ func (p *Page) fillRow(i widget.ListItemID, o fyne.CanvasObject) {
 	if run.Steps > 0 {
 		step += " / " + page.Int(run.Steps)
 	}
-	for k, text := range []string{number, run.Name, train.StateName(run.State), step, page.Number(run.Loss), page.Number(run.HeldOut), page.When(run.Updated), tags} {
+	for k, text := range []string{number, run.Name, page.RunState(run.State), step, page.Number(run.Loss), page.Number(run.HeldOut), page.When(run.Updated), tags} {
 		l := r.labels[k]
 		if k == 2 {
 			imp := widget.MediumImportance

@@ -207,27 +207,6 @@ func (w *watch) ended(r studio.Run) {
 	w.have.Refresh()
 }
 
-// StateName is the state of a run in a word.
-func StateName(s studio.RunState) string {
-	switch s {
-	case studio.RunNew:
-		return lang.L("Not started")
-	case studio.RunRunning:
-		return lang.L("Training")
-	case studio.RunPaused:
-		return lang.L("Paused")
-	case studio.RunStopped:
-		return lang.L("Stopped")
-	case studio.RunInterrupted:
-		return lang.L("Interrupted")
-	case studio.RunDone:
-		return lang.L("Done")
-	case studio.RunFailed:
-		return lang.L("Failed")
-	}
-	return string(s)
-}
-
 // StateText says in a few words how a run stands.
 func StateText(r studio.Run) string {
 	at := map[string]any{"Step": page.Int(r.Step)}
