@@ -21,14 +21,18 @@ const (
 	// BackwardFilter is what the convolution of the input's gradient reads:
 	// taps reversed, input and output channels exchanged.
 	BackwardFilter
+	// ForwardTiles and BackwardTiles take the place of the last two where the
+	// convolution is computed with tiles (tiles.go).
+	ForwardTiles
+	BackwardTiles
 )
 
-// Kernel is the shape of a convolution: O×I channels, k×k taps, on images of the given width.
+// Kernel is the shape of a convolution: O×I channels, k×k taps, on images of the given size.
 type Kernel struct {
-	Out, In, K int
-	Stride     int
-	Width      int
-	Pad        int // 1: one pixel around; 0 with stride 2: one pixel right and below, as diffusers does
+	Out, In, K    int
+	Stride        int
+	Width, Height int
+	Pad           int // 1: one pixel around; 0 with stride 2: one pixel right and below, as diffusers does
 }
 
 func (k Kernel) geometry() graph.Conv2D {
@@ -70,12 +74,34 @@ func (k Kernel) GradShape(block int) []int {
 	return []int{k.K * k.K * k.In, k.Out}
 }
 
+// ForwardFormat and BackwardFormat return what the forward convolution and the
+// convolution of the input's gradient read: filters or tiles.
+func (k Kernel) ForwardFormat(block int) Format {
+	if k.Stride == 1 && k.tiles(block) {
+		return ForwardTiles
+	}
+	return ForwardFilter
+}
+
+// BackwardFormat is explained at ForwardFormat.
+func (k Kernel) BackwardFormat(block int) Format {
+	if k.tiles(block) {
+		return BackwardTiles
+	}
+	return BackwardFilter
+}
+
 func roundUp(n, m int) int { return (n + m - 1) / m * m }
 
-// FilterShape returns the ONNX shape of the forward or backward filter. block 0 means unblocked.
+// FilterShape returns the ONNX shape of forward or backward filters or tiles. block 0 means unblocked.
 func (k Kernel) FilterShape(f Format, block int) []int {
 	o, i := k.Out, k.In
-	if f == BackwardFilter {
+	switch f {
+	case ForwardTiles:
+		return []int{products * o, i, 1, 3}
+	case BackwardTiles:
+		return []int{products * i, o, 1, 3}
+	case BackwardFilter:
 		o, i = i, o
 	}
 	if block > 0 {
@@ -84,15 +110,20 @@ func (k Kernel) FilterShape(f Format, block int) []int {
 	return []int{o, i, k.K, k.K}
 }
 
-// BiasLen is the length of the bias that the forward convolution reads.
-func (k Kernel) BiasLen(block int) int {
-	if block > 0 {
-		return roundUp(k.Out, block)
+// Bias returns the length of the bias that the forward convolution reads in
+// its format, and where the layer's own begins in it; the rest is zero.
+func (k Kernel) Bias(f Format, block int) (length, at int) {
+	switch {
+	case f == ForwardTiles:
+		return products * k.Out, biasProduct * k.Out
+	case block > 0:
+		return roundUp(k.Out, block), 0
 	}
-	return k.Out
+	return k.Out, 0
 }
 
-// index returns the place of tap (ky, kx) from input i to output o in the given format.
+// index returns the place of tap (ky, kx) from input i to output o in the given
+// format, which must not be one of tiles.
 func (k Kernel) index(f Format, block, o, i, ky, kx int) int {
 	switch f {
 	case Natural:
@@ -117,9 +148,13 @@ func (k Kernel) index(f Format, block, o, i, ky, kx int) int {
 	return ((((fo/block*(in/block)+fi/block)*k.K+y)*k.K+x)*block+fi%block)*block + fo%block
 }
 
-// Convert copies a kernel from one format to another. dst must have room for
-// the padding of blocked filters, which is left as it is.
+// Convert writes a kernel that is stored in one format in another; there is no
+// way back from tiles. dst must have room for the padding of blocked filters, which is left as it is.
 func (k Kernel) Convert(dst []float32, to Format, src []float32, from Format, block int) {
+	if to == ForwardTiles || to == BackwardTiles {
+		k.fillTiles(dst, to, src, from, block)
+		return
+	}
 	// Walk in blocks that both sides keep contiguous where that is possible:
 	// output channels are innermost in every training format.
 	for ky := range k.K {

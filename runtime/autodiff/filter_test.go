@@ -67,7 +67,9 @@ func TestFormatsRoundTrip(t *testing.T) {
 			}
 		}
 		require.Equal(t, n, product(k.GradShape(block)), "%+v", k)
-		require.Zero(t, k.BiasLen(block)%max(block, 1))
+		length, at := k.Bias(ForwardFilter, block)
+		require.Zero(t, at)
+		require.Zero(t, length%max(block, 1))
 	}
 }
 

@@ -86,6 +86,9 @@ type blocked struct{ block int }
 func (l blocked) is(c int) bool { return c%l.block == 0 }
 
 func (l blocked) conv(b *graph.Builder, x *graph.Value, w *Weight, sum *graph.Value) *graph.Value {
+	if w.ForwardFormat(l.block) == ForwardTiles {
+		return l.tiledConv(b, x, w.Forward, w.Bias, sum)
+	}
 	y := b.BlockedConv(x, w.Forward, w.Bias, sum, w.geometry(), 1, "")
 	if y.Dim(1) != w.Out { // an image: the filter was padded to one block
 		y = b.FromBlocked(y, w.Out, false)
@@ -94,6 +97,9 @@ func (l blocked) conv(b *graph.Builder, x *graph.Value, w *Weight, sum *graph.Va
 }
 
 func (l blocked) convInput(b *graph.Builder, dy *graph.Value, w *Weight, sum *graph.Value) *graph.Value {
+	if w.BackwardFormat(l.block) == BackwardTiles {
+		return l.tiledConv(b, dy, w.Backward, nil, sum)
+	}
 	return b.BlockedConv(dy, w.Backward, nil, sum, w.same(), 1, "")
 }
 

@@ -152,13 +152,14 @@ func (e *env) conv(name string, k Kernel, backward bool) *Weight {
 	filter := func(prefix string, f Format) *graph.Value {
 		return e.feed(prefix+name, func(dst []float32) { k.Convert(dst, f, weight.data, Natural, e.block) }, k.FilterShape(f, e.block)...)
 	}
-	w.Forward = filter("f:", ForwardFilter)
+	w.Forward = filter("f:", k.ForwardFormat(e.block))
 	if backward {
-		w.Backward = filter("t:", BackwardFilter)
+		w.Backward = filter("t:", k.BackwardFormat(e.block))
 	}
 	bias := e.leaf(name+".bias", k.Out)
 	bias.track = true
-	w.Bias = e.feed(bias.name, func(dst []float32) { copy(dst, bias.data) }, k.BiasLen(e.block))
+	n, at := k.Bias(k.ForwardFormat(e.block), e.block)
+	w.Bias = e.feed(bias.name, func(dst []float32) { copy(dst[at:], bias.data) }, n)
 	return w
 }
 
@@ -218,6 +219,12 @@ var cases = map[string]func(e *env) *graph.Value{
 	},
 	"conv-one": func(e *env) *graph.Value {
 		return e.Conv(e.image("x", true, 2, 16, 3, 5), e.conv("w", Kernel{Out: 32, In: 16, K: 1, Stride: 1}, true), nil)
+	},
+	"conv-tiles": func(e *env) *graph.Value {
+		k := k3(64, 64, 1, 1, 3)
+		k.Height = 8
+		require.Equal(e.t, e.block > 0, k.ForwardFormat(e.block) == ForwardTiles && k.BackwardFormat(e.block) == BackwardTiles)
+		return e.Conv(e.image("x", true, 2, 64, 8, 3), e.conv("w", k, true), e.image("sum", true, 2, 64, 8, 3))
 	},
 	"conv-in": func(e *env) *graph.Value {
 		return e.Conv(e.image("x", false, 2, 3, 8, 16), e.conv("w", k3(3, 16, 1, 1, 16), false), nil)

@@ -327,18 +327,28 @@ func (b *Builder) Gemm(x, y, c *Value, transX, transY bool) *Value {
 
 // Conv2D describes a two-dimensional convolution.
 type Conv2D struct {
-	Stride int
-	Pads   [4]int // top, left, bottom, right
+	Stride  int
+	StrideY int    // down the columns, if it is another one; 0 otherwise
+	Pads    [4]int // top, left, bottom, right
+}
+
+func (c Conv2D) strides() (y, x int) {
+	if c.StrideY > 0 {
+		return c.StrideY, c.Stride
+	}
+	return c.Stride, c.Stride
 }
 
 // Out returns the output's height and width for an input and a kernel.
 func (c Conv2D) Out(h, w, kh, kw int) (oh, ow int) {
-	return (h+c.Pads[0]+c.Pads[2]-kh)/c.Stride + 1, (w+c.Pads[1]+c.Pads[3]-kw)/c.Stride + 1
+	sy, sx := c.strides()
+	return (h+c.Pads[0]+c.Pads[2]-kh)/sy + 1, (w+c.Pads[1]+c.Pads[3]-kw)/sx + 1
 }
 
 func (c Conv2D) attrs(kh, kw int) []attr {
+	sy, sx := c.strides()
 	return []attr{
-		intsAttr("kernel_shape", kh, kw), intsAttr("strides", c.Stride, c.Stride),
+		intsAttr("kernel_shape", kh, kw), intsAttr("strides", sy, sx),
 		intsAttr("pads", c.Pads[0], c.Pads[1], c.Pads[2], c.Pads[3]),
 	}
 }

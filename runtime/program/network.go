@@ -40,7 +40,7 @@ func (u *network) forward(x, cond, class *graph.Value) *graph.Value {
 		x = b.Sub(b.Add(x, x), b.Scalar(1))
 	}
 	emb := u.embedding(cond, class)
-	h := u.Conv(x, u.src.layer("conv_in", conv3(c.InChannels, c.BlockOutChannels[0], 1, 1, x.Dim(3)), false), nil)
+	h := u.Conv(x, u.src.layer("conv_in", conv3(c.InChannels, c.BlockOutChannels[0], 1, 1, x.Dim(2), x.Dim(3)), false), nil)
 	skips := []*graph.Value{h}
 	for i, ch := range c.BlockOutChannels {
 		base := fmt.Sprintf("down_blocks.%d.", i)
@@ -56,7 +56,7 @@ func (u *network) forward(x, cond, class *graph.Value) *graph.Value {
 			if attn && c.DownsampleType == "resnet" {
 				h = u.resnet(base+"downsamplers.0", h, emb, ch, 1, "down")
 			} else {
-				h = u.Conv(h, u.src.layer(base+"downsamplers.0.conv", conv3(ch, ch, 2, c.DownsamplePadding, h.Dim(3)), true), nil)
+				h = u.Conv(h, u.src.layer(base+"downsamplers.0.conv", conv3(ch, ch, 2, c.DownsamplePadding, h.Dim(2), h.Dim(3)), true), nil)
 			}
 			skips = append(skips, h)
 		}
@@ -85,20 +85,20 @@ func (u *network) forward(x, cond, class *graph.Value) *graph.Value {
 			if attn && c.UpsampleType == "resnet" {
 				h = u.resnet(base+"upsamplers.0", h, emb, ch, 1, "up")
 			} else {
-				h = u.UpConv(h, u.src.upLayer(base+"upsamplers.0.conv", conv3(ch, ch, 1, 1, 2*h.Dim(3))))
+				h = u.UpConv(h, u.src.upLayer(base+"upsamplers.0.conv", conv3(ch, ch, 1, 1, 2*h.Dim(2), 2*h.Dim(3))))
 			}
 		}
 	}
 	h = u.norm("conv_norm_out", h, autodiff.Norm{Groups: c.NormNumGroups, SiLU: true})
-	h = u.Conv(h, u.src.layer("conv_out", conv3(c.BlockOutChannels[0], c.OutChannels, 1, 1, h.Dim(3)), true), nil)
+	h = u.Conv(h, u.src.layer("conv_out", conv3(c.BlockOutChannels[0], c.OutChannels, 1, 1, h.Dim(2), h.Dim(3)), true), nil)
 	if c.TimeEmbeddingType == "fourier" {
 		h = u.Mul(h, b.Div(b.Scalar(1), b.Reshape(cond, u.n, 1, 1, 1)))
 	}
 	return h
 }
 
-func conv3(in, out, stride, pad, width int) autodiff.Kernel {
-	return autodiff.Kernel{Out: out, In: in, K: 3, Stride: stride, Pad: pad, Width: width}
+func conv3(in, out, stride, pad, height, width int) autodiff.Kernel {
+	return autodiff.Kernel{Out: out, In: in, K: 3, Stride: stride, Pad: pad, Height: height, Width: width}
 }
 
 func dense(in, out int) autodiff.Kernel { return autodiff.Kernel{Out: out, In: in, K: 1, Stride: 1} }
@@ -156,7 +156,7 @@ func (u *network) resnet(name string, x, emb *graph.Value, out int, scale float6
 	case "down":
 		x, h = u.Pool(x), u.Pool(h)
 	}
-	h = u.Conv(h, u.src.layer(name+".conv1", conv3(in, out, 1, 1, h.Dim(3)), true), nil)
+	h = u.Conv(h, u.src.layer(name+".conv1", conv3(in, out, 1, 1, h.Dim(2), h.Dim(3)), true), nil)
 	second := autodiff.Norm{Groups: c.NormNumGroups, SiLU: true}
 	if c.ResnetTimeScaleShift == "scale_shift" {
 		t := u.Linear(emb, u.src.layer(name+".time_emb_proj", dense(c.TimeDim(), 2*out), true))
@@ -171,7 +171,7 @@ func (u *network) resnet(name string, x, emb *graph.Value, out int, scale float6
 	if in != out {
 		x = u.Conv(x, u.src.layer(name+".conv_shortcut", autodiff.Kernel{Out: out, In: in, K: 1, Stride: 1}, true), nil)
 	}
-	h = u.Conv(h, u.src.layer(name+".conv2", conv3(out, out, 1, 1, h.Dim(3)), true), x)
+	h = u.Conv(h, u.src.layer(name+".conv2", conv3(out, out, 1, 1, h.Dim(2), h.Dim(3)), true), x)
 	if scale != 1 {
 		h = u.Scale(h, 1/scale)
 	}

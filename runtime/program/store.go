@@ -28,12 +28,9 @@ type slot struct {
 // filter is a copy of one convolution's weight, or a padded copy of its bias,
 // that the graph reads instead of the slot itself.
 type filter struct {
-	slot   *slot
-	format autodiff.Format
-	phase  int // of the filters of an enlargement, −1 for others
-	at, n  int
-	input  string
-	bias   bool
+	slot  *slot
+	at, n int
+	fill  func(to, from []float32)
 }
 
 // store lays the trained tensors of one network out in flat vectors and says
@@ -119,12 +116,13 @@ func (s *store) layer(name string, k autodiff.Kernel, needInput bool) *autodiff.
 		return w
 	}
 	sl.conv, sl.kernel, sl.format = true, k, k.GradFormat(s.block)
-	w.Forward = s.filter("f:"+name, sl, autodiff.ForwardFilter, k.FilterShape(autodiff.ForwardFilter, s.block), false)
+	forward := k.ForwardFormat(s.block)
+	w.Forward = s.filter("f:"+name, sl, k.FilterShape(forward, s.block), s.converted(sl, forward))
 	if needInput && s.training {
-		w.Backward = s.filter("t:"+name, sl, autodiff.BackwardFilter, k.FilterShape(autodiff.BackwardFilter, s.block), false)
+		w.Backward = s.backward(name, sl)
 	}
-	if n := k.BiasLen(s.block); n != k.Out {
-		w.Bias = s.filter("f:"+name+".bias", s.byName[name+".bias"], autodiff.Natural, []int{n}, true)
+	if n, at := k.Bias(forward, s.block); n != k.Out {
+		w.Bias = s.filter("f:"+name+".bias", s.byName[name+".bias"], []int{n}, func(to, from []float32) { copy(to[at:], from) })
 	} else {
 		w.Bias = s.vector(name+".bias", k.Out)
 	}
@@ -140,22 +138,31 @@ func (s *store) upLayer(name string, k autodiff.Kernel) *autodiff.Weight {
 	w := &autodiff.Weight{Kernel: k, Name: name, Bias: s.vector(name+".bias", k.Out)}
 	for i := range w.Phases {
 		small, _ := k.Phase(i)
-		shape := small.FilterShape(autodiff.ForwardFilter, s.block)
-		w.Phases[i] = s.filter(fmt.Sprintf("f%d:%s", i, name), sl, autodiff.ForwardFilter, shape, false)
-		s.filters[len(s.filters)-1].phase = i
+		w.Phases[i] = s.filter(fmt.Sprintf("f%d:%s", i, name), sl, small.FilterShape(autodiff.ForwardFilter, s.block),
+			func(to, from []float32) { k.FillPhase(to, i, from, sl.format, s.block) })
 	}
 	if s.training {
-		w.Backward = s.filter("t:"+name, sl, autodiff.BackwardFilter, k.FilterShape(autodiff.BackwardFilter, s.block), false)
+		w.Backward = s.backward(name, sl)
 	}
 	return w
 }
 
-func (s *store) filter(input string, sl *slot, f autodiff.Format, shape []int, bias bool) *graph.Value {
+func (s *store) backward(name string, sl *slot) *graph.Value {
+	f := sl.kernel.BackwardFormat(s.block)
+	return s.filter("t:"+name, sl, sl.kernel.FilterShape(f, s.block), s.converted(sl, f))
+}
+
+// converted fills a filter in format f.
+func (s *store) converted(sl *slot, f autodiff.Format) func(to, from []float32) {
+	return func(to, from []float32) { sl.kernel.Convert(to, f, from, sl.format, s.block) }
+}
+
+func (s *store) filter(input string, sl *slot, shape []int, fill func(to, from []float32)) *graph.Value {
 	n := 1
 	for _, d := range shape {
 		n *= d
 	}
-	s.filters = append(s.filters, filter{slot: sl, format: f, phase: -1, at: s.filterN, n: n, input: input, bias: bias})
+	s.filters = append(s.filters, filter{slot: sl, at: s.filterN, n: n, fill: fill})
 	s.inputs = append(s.inputs, binding{name: input, shape: shape, at: s.filterN, n: n, filter: true})
 	s.filterN += roundUp(n, alignment)
 	return s.b.Input(input, graph.Float, shape...)
@@ -202,16 +209,7 @@ func (s *store) each(f func(*slot)) {
 func (s *store) fill(dst, params []float32) {
 	parallel(len(s.filters), func(i int) {
 		f := &s.filters[i]
-		from := params[f.slot.at : f.slot.at+f.slot.Len()]
-		to := dst[f.at : f.at+f.n]
-		switch {
-		case f.bias:
-			copy(to, from)
-		case f.phase >= 0:
-			f.slot.kernel.FillPhase(to, f.phase, from, f.slot.format, s.block)
-		default:
-			f.slot.kernel.Convert(to, f.format, from, f.slot.format, s.block)
-		}
+		f.fill(dst[f.at:f.at+f.n], params[f.slot.at:f.slot.at+f.slot.Len()])
 	})
 }
 
