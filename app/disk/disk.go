@@ -1,4 +1,4 @@
-// Package disk tells how much room a disk has.
+// Package disk tells how much room a disk, and the memory, has.
 package disk
 
 import (
@@ -27,6 +27,15 @@ func Free(path string) (uint64, error) {
 		}
 		p = parent
 	}
+}
+
+// FreeMemory returns the bytes of memory that can be used without swapping, 0 where the system does not say.
+func FreeMemory() int64 {
+	n, err := freeMemory()
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // Require returns an error that says how much is missing when fewer than need bytes are free below path.

@@ -118,6 +118,7 @@ const (
 // Mend is a way out that a notice offers as a button.
 type Mend struct {
 	Label Text
+	Ask   Text // to be asked before, where it cannot be taken back; zero: nothing
 	// Apply does it. It may take long: call it off the UI thread.
 	Apply func(context.Context) error
 }
@@ -128,6 +129,7 @@ type Notice struct {
 	Severity Severity
 	Text     Text
 	Run      string // the run it is about; may be empty
+	Folder   string // a folder to look into; may be empty
 	Mends    []Mend
 }
 
@@ -151,6 +153,10 @@ func (Notice) event()           {}
 //
 // Publish never blocks and never calls a subscriber itself: one goroutine does, with no
 // lock held, so a subscriber may call any service and may publish.
+//
+// Notices published before anybody has subscribed, such as what was recovered when the
+// workspace was opened, wait for the first subscriber. Signals of change do not: whoever
+// subscribes later reads the state as it is then.
 type Bus struct {
 	mu      sync.Mutex
 	subs    map[int]*subscriber
@@ -178,6 +184,7 @@ func (b *Bus) Subscribe(fn func(Event)) (unsubscribe func()) {
 	id := b.next
 	b.next++
 	b.subs[id] = &subscriber{fn: fn}
+	b.wake()
 	return func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -193,10 +200,12 @@ func (b *Bus) Subscribe(fn func(Event)) (unsubscribe func()) {
 func (b *Bus) Publish(e Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
+	_, notice := e.(Notice)
+	unheard := b.next == 0 // nobody has subscribed yet
+	if b.closed || unheard && (!notice || len(b.pending) == maxUnheard) {
 		return
 	}
-	if _, notice := e.(Notice); !notice { // a Notice holds slices and cannot be compared
+	if !notice { // a Notice holds slices and cannot be compared
 		for _, p := range b.pending {
 			if _, n := p.(Notice); !n && p == e {
 				return
@@ -204,7 +213,17 @@ func (b *Bus) Publish(e Event) {
 		}
 	}
 	b.pending = append(b.pending, e)
-	if !b.running {
+	if !unheard {
+		b.wake()
+	}
+}
+
+// maxUnheard is how many notices wait for the first subscriber: in a subcommand there may never be one.
+const maxUnheard = 100
+
+// wake starts the delivery of what waits, if it is not under way. b.mu is held.
+func (b *Bus) wake() {
+	if len(b.pending) > 0 && !b.running {
 		b.running = true
 		go b.deliver()
 	}

@@ -113,3 +113,25 @@ func TestRepetitionsAreDropped(t *testing.T) {
 	require.Equal(t, 1, counts[LogGrew{Run: "b"}])
 	require.Equal(t, 2, notices, "a notice is never dropped")
 }
+
+func TestNoticesWaitForTheFirstSubscriber(t *testing.T) {
+	var b Bus
+	defer b.Close()
+	b.Publish(RunsChanged{Run: "before"}) // only a notice is worth keeping
+	for i := range maxUnheard + 20 {
+		b.Publish(Notice{Text: T("found {{.N}}", "N", i)})
+	}
+	got := make(chan Event, maxUnheard+30)
+	b.Subscribe(func(e Event) { got <- e })
+	b.Publish(UndoChanged{})
+	for i := range maxUnheard {
+		n, ok := (<-got).(Notice)
+		require.True(t, ok)
+		require.Equal(t, T("found {{.N}}", "N", i).String(), n.Text.String())
+	}
+	require.Equal(t, UndoChanged{}, <-got)
+	late := make(chan Event, 1)
+	b.Subscribe(func(e Event) { late <- e })
+	b.Publish(RunsChanged{Run: "after"})
+	require.Equal(t, RunsChanged{Run: "after"}, <-late, "a second subscriber is not told again")
+}

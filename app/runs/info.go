@@ -142,8 +142,8 @@ func NewInfo(preset string, o model.Options, c train.Config, src Source) (Info, 
 // Enough checks that a report has pictures for the batch, before anything is decoded. Errors wrap model.ErrOption.
 func Enough(rep *data.Report, excluded, batch int) error {
 	if n := len(rep.Items) - excluded; n < batch {
-		return fmt.Errorf("%w: %s has %d usable pictures, fewer than the batch of %d: add pictures or choose a smaller batch",
-			model.ErrOption, rep.Path, n, batch)
+		return model.Unusable("batch", "%s has %d usable pictures, fewer than the batch of %d: add pictures or choose a smaller batch",
+			rep.Path, n, batch)
 	}
 	return nil
 }

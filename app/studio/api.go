@@ -496,6 +496,7 @@ type Field struct {
 type Problem struct {
 	Field string // key of the Field it concerns; "" is none in particular
 	Text  Text
+	Mends []Mend // ways out
 }
 
 // Estimate is what a run will cost, from a measured trial.
@@ -589,7 +590,7 @@ type TrainingService interface {
 	SampleNow() error
 	// Stop saves a checkpoint and ends the job; the queue is held. It returns at once; Wait waits.
 	Stop() error
-	// Wait returns when no job runs any more, or when ctx ends.
+	// Wait returns when no job runs and none is about to (the queue is empty or held), or when ctx ends.
 	Wait(ctx context.Context) error
 	// Snapshot is the job now. Quick and free: meant for a 10 Hz ticker. After the last
 	// change of a job it holds that job's last values until another starts.

@@ -391,10 +391,10 @@ func (s datasetService) add(ctx context.Context, source, name string, demo bool,
 	if err := folder.Commit(); err != nil {
 		return Dataset{}, errors.Join(fmt.Errorf("the dataset cannot be saved: %w", err), folder.Discard())
 	}
+	s.did(events.T("Import of “{{.Name}}”", "Name", name), func(ctx context.Context) error { return s.trashDataset(ctx, id, false) })
 	if err := s.datasetChanged(ctx, e, id); err != nil {
 		return Dataset{}, err
 	}
-	s.did(events.T("Import of “{{.Name}}”", "Name", name), func(ctx context.Context) error { return s.trashDataset(ctx, id, false) })
 	return s.Get(ctx, id)
 }
 
@@ -443,15 +443,15 @@ func (s datasetService) Rescan(ctx context.Context, id string, progress Progress
 	if err := s.update(ctx, id, func(d *datasetFile) error {
 		d.Scanned = time.Now().UTC().Truncate(time.Second)
 		return nil
-	}); err != nil {
+	}, nil); err != nil {
 		return Dataset{}, err
 	}
 	s.thumbs.Forget(func(r Ref) bool { return r.Owner == id && (r.Kind == DatasetItem || r.Kind == DatasetCover) })
 	return s.Get(ctx, id)
 }
 
-// update changes dataset.json.
-func (c *core) update(ctx context.Context, id string, change func(*datasetFile) error) error {
+// update changes dataset.json. written, if not nil, is called when the change is on disk and not yet told.
+func (c *core) update(ctx context.Context, id string, change func(*datasetFile) error, written func()) error {
 	e, done, err := c.change()
 	if err != nil {
 		return err
@@ -472,6 +472,9 @@ func (c *core) update(ctx context.Context, id string, change func(*datasetFile) 
 	}
 	if err := workspace.WriteJSON(filepath.Join(dir, datasetName), info); err != nil {
 		return fmt.Errorf("the dataset cannot be saved: %w", err)
+	}
+	if written != nil {
+		written()
 	}
 	return c.datasetChanged(ctx, e, id)
 }
@@ -551,7 +554,7 @@ func (s datasetService) setExcluded(ctx context.Context, id string, items []int,
 	if len(names) == 0 {
 		return nil
 	}
-	set := func(ctx context.Context, exclude bool) error {
+	set := func(ctx context.Context, exclude bool, written func()) error {
 		return s.update(ctx, id, func(d *datasetFile) error {
 			if exclude {
 				d.Excluded = append(d.Excluded, names...)
@@ -565,17 +568,15 @@ func (s datasetService) setExcluded(ctx context.Context, id string, items []int,
 			}
 			d.Excluded = slices.DeleteFunc(d.Excluded, func(n string) bool { return gone[n] })
 			return nil
-		})
-	}
-	if err := set(ctx, exclude); err != nil {
-		return err
+		}, written)
 	}
 	what := events.T("Exclusion of {{.Count}} images", "Count", len(names))
 	if !exclude {
 		what = events.T("Inclusion of {{.Count}} images", "Count", len(names))
 	}
-	s.did(what, func(ctx context.Context) error { return set(ctx, !exclude) })
-	return nil
+	return set(ctx, exclude, func() {
+		s.did(what, func(ctx context.Context) error { return set(ctx, !exclude, nil) })
+	})
 }
 
 func (s datasetService) Bad(ctx context.Context, id string) ([]BadFile, error) {
@@ -655,19 +656,17 @@ func (s datasetService) Rename(ctx context.Context, id, name string) error {
 	if err != nil {
 		return err
 	}
-	var old string
-	set := func(ctx context.Context, name string) error {
+	var former string
+	set := func(ctx context.Context, name string, written func()) error {
 		return s.update(ctx, id, func(d *datasetFile) error {
-			old, d.Name = d.Name, name
+			former, d.Name = d.Name, name
 			return nil
-		})
+		}, written)
 	}
-	if err := set(ctx, name); err != nil {
-		return err
-	}
-	former := old
-	s.did(events.T("Renaming to “{{.Name}}”", "Name", name), func(ctx context.Context) error { return set(ctx, former) })
-	return nil
+	return set(ctx, name, func() {
+		old := former
+		s.did(events.T("Renaming to “{{.Name}}”", "Name", name), func(ctx context.Context) error { return set(ctx, old, nil) })
+	})
 }
 
 func (s datasetService) SetHeldOut(ctx context.Context, id string, fraction float64) error {
@@ -677,7 +676,7 @@ func (s datasetService) SetHeldOut(ctx context.Context, id string, fraction floa
 	return s.update(ctx, id, func(d *datasetFile) error {
 		d.HeldOut = fraction
 		return nil
-	})
+	}, nil)
 }
 
 func (s datasetService) Delete(ctx context.Context, ids ...string) error {

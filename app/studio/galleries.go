@@ -515,8 +515,8 @@ func (s galleryService) Info(ctx context.Context, ref Ref) (GalleryImageInfo, er
 	return info, nil
 }
 
-// updateGallery changes gallery.json.
-func (s galleryService) updateGallery(ctx context.Context, id string, change func(*galleryFile)) error {
+// updateGallery changes gallery.json. written, if not nil, is called when the change is on disk and not yet told.
+func (s galleryService) updateGallery(ctx context.Context, id string, change func(*galleryFile), written func()) error {
 	e, done, err := s.change()
 	if err != nil {
 		return err
@@ -538,6 +538,9 @@ func (s galleryService) updateGallery(ctx context.Context, id string, change fun
 	change(&g)
 	if err := workspace.WriteJSON(filepath.Join(dir, galleryName), g); err != nil {
 		return fmt.Errorf("the gallery cannot be saved: %w", err)
+	}
+	if written != nil {
+		written()
 	}
 	return s.galleryChanged(ctx, e, id)
 }
@@ -574,7 +577,7 @@ func (s galleryService) Star(ctx context.Context, starred bool, refs ...Ref) err
 				}
 			}
 			g.Stars = slices.Sorted(maps.Keys(set))
-		}))
+		}, nil))
 	}
 	return errors.Join(errs...)
 }
@@ -585,13 +588,11 @@ func (s galleryService) Rename(ctx context.Context, id, name string) error {
 		return err
 	}
 	var former string
-	if err := s.updateGallery(ctx, id, func(g *galleryFile) { former, g.Name = g.Name, name }); err != nil {
-		return err
-	}
-	s.did(events.T("Renaming to “{{.Name}}”", "Name", name), func(ctx context.Context) error {
-		return s.updateGallery(ctx, id, func(g *galleryFile) { g.Name = former })
+	return s.updateGallery(ctx, id, func(g *galleryFile) { former, g.Name = g.Name, name }, func() {
+		s.did(events.T("Renaming to “{{.Name}}”", "Name", name), func(ctx context.Context) error {
+			return s.updateGallery(ctx, id, func(g *galleryFile) { g.Name = former }, nil)
+		})
 	})
-	return nil
 }
 
 func (s galleryService) Delete(ctx context.Context, ids ...string) error {

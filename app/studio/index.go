@@ -47,7 +47,7 @@ func (c *core) watch() {
 		if c.moving.Load() {
 			continue
 		}
-		c.sup.reload()
+		c.sup.reload("")
 		e, err := c.use()
 		if err != nil {
 			return

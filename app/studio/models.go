@@ -323,9 +323,9 @@ func (s modelService) Import(ctx context.Context, path, name string, progress Pr
 		return Model{}, fmt.Errorf("the model cannot be saved: %w", err)
 	}
 	newMeter(progress, events.T("Saving the model")).at(3, 3, "")
-	s.bus.Publish(events.ModelsChanged{})
 	id := importedPrefix + folder
 	s.did(events.T("Import of “{{.Name}}”", "Name", name), func(ctx context.Context) error { return s.trashModel(ctx, id, false) })
+	s.bus.Publish(events.ModelsChanged{})
 	return s.Get(ctx, id)
 }
 

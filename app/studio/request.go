@@ -217,8 +217,14 @@ func (s *scan) runInfo(ws *workspace.Workspace, req TrainRequest, dir string) (r
 	return info, nil
 }
 
-// problem makes a sentence of an error.
+// problem makes a sentence of an error. field is the setting it is about, unless the error itself knows.
 func problem(field string, err error) Problem {
+	if o, ok := errors.AsType[*model.OptionError](err); ok {
+		field = o.Field
+		if field == "save_every" {
+			field = "checkpoint_every"
+		}
+	}
 	if t, ok := errors.AsType[Text](err); ok {
 		return Problem{Field: field, Text: t}
 	}
@@ -254,10 +260,10 @@ func (s trainingService) Check(ctx context.Context, req TrainRequest) ([]Problem
 	info, err := sc.runInfo(e.ws, req, filepath.Join(e.ws.Runs(), "0000-new"))
 	switch {
 	case err != nil:
-		return append(out, problem(fieldOf(err, req), err)), nil
+		return append(out, problem("", err)), nil
 	default:
 		if err := runs.Enough(sc.rep, sc.summary().Excluded, req.Batch); err != nil {
-			out = append(out, problem("batch", err))
+			out = append(out, problem("", err))
 		}
 	}
 	if _, err := os.Stat(sc.info.Source); err != nil {
@@ -268,7 +274,9 @@ func (s trainingService) Check(ctx context.Context, req TrainRequest) ([]Problem
 		}
 	}
 	if err := disk.Require(disk.Free, e.ws.Dir(), 2*train.CheckpointBytes(info.Model), "this run"); err != nil {
-		out = append(out, problem("", err))
+		p := problem("", err)
+		p.Mends = []Mend{{Label: events.T("Empty the trash"), Ask: events.T(trashGoes), Apply: mender{c: s.core}.emptyTrash}}
+		out = append(out, p)
 	}
 	if _, err := ortlib.Find(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -277,22 +285,6 @@ func (s trainingService) Check(ctx context.Context, req TrainRequest) ([]Problem
 		out = append(out, Problem{Text: events.T("The runtime library is not installed yet: install it in Settings.")})
 	}
 	return out, nil
-}
-
-// fieldOf guesses which field an error of the model is about.
-func fieldOf(err error, req TrainRequest) string {
-	msg := err.Error()
-	switch {
-	case strings.Contains(msg, "size"):
-		return "width"
-	case strings.Contains(msg, "batch"):
-		return "batch"
-	case strings.Contains(msg, "rate"):
-		return "lr"
-	case strings.Contains(msg, "preset") && req.Preset != "":
-		return "preset"
-	}
-	return ""
 }
 
 func (s trainingService) Estimate(ctx context.Context, req TrainRequest, progress ProgressFunc) (est Estimate, err error) {
@@ -338,7 +330,7 @@ func (s trainingService) Estimate(ctx context.Context, req TrainRequest, progres
 		return est, sentence(err)
 	}
 	est = Estimate{
-		SecondsPerStep: m.StepSeconds, Duration: m.ETA, Memory: m.Memory, Disk: m.Disk, Params: int64(info.Model.UNet.NumParams()), MemoryFree: freeMemory(),
+		SecondsPerStep: m.StepSeconds, Duration: m.ETA, Memory: m.Memory, Disk: m.Disk, Params: int64(info.Model.UNet.NumParams()), MemoryFree: disk.FreeMemory(),
 	}
 	if m.StepSeconds > 0 {
 		est.ImagesPerSec = float64(req.Batch) / m.StepSeconds

@@ -2,7 +2,6 @@ package studio
 
 import (
 	"context"
-	"strings"
 
 	"unnoise/app/demo"
 )
@@ -28,10 +27,4 @@ func (s trainingService) StartDemo(ctx context.Context, progress ProgressFunc) e
 	req.SampleEvery = max(25, min(250, req.Steps/8/25*25))
 	req.CheckpointEvery = req.SampleEvery
 	return s.Start(ctx, req)
-}
-
-// outOfMemory recognises the runtime's ways of saying so.
-func outOfMemory(err error) bool {
-	msg := strings.ToLower(err.Error())
-	return strings.Contains(msg, "out of memory") || strings.Contains(msg, "bad_alloc") || strings.Contains(msg, "failed to allocate")
 }

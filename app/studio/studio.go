@@ -126,7 +126,7 @@ func open(ctx context.Context, dir string, attach bool) (_ *Studio, err error) {
 	s.Thumbs = thumbService{c}
 	s.Trash = trashService{c}
 	if attach {
-		c.sup.reload()
+		c.sup.reload("")
 		if err := c.sync(ctx, nil); err != nil {
 			return nil, errors.Join(err, s.Close(ctx))
 		}

@@ -727,6 +727,14 @@ func TestFieldsReadWhatTheyWrite(t *testing.T) {
 		{"batch", func(r *TrainRequest) { r.Batch = 1000 }},
 		{"name", func(r *TrainRequest) { r.Name = "" }},
 		{"lr", func(r *TrainRequest) { r.LR = -1 }},
+		{"preset", func(r *TrainRequest) { r.Preset = "enormous" }},
+		{"channels", func(r *TrainRequest) { r.Preprocess.Channels = 2 }},
+		{"objective", func(r *TrainRequest) { r.Objective = "size of the batch" }},
+		{"schedule", func(r *TrainRequest) { r.Schedule = "learning rate" }},
+		{"weighting", func(r *TrainRequest) { r.Weighting = "batch" }},
+		{"steps", func(r *TrainRequest) { r.Steps = 0 }},
+		{"sample_every", func(r *TrainRequest) { r.SampleEvery = -1 }},
+		{"checkpoint_every", func(r *TrainRequest) { r.CheckpointEvery = 0 }},
 	} {
 		bad := req
 		c.change(&bad)

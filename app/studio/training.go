@@ -19,7 +19,6 @@ import (
 	"unnoise/app/runs"
 	"unnoise/app/workspace"
 	"unnoise/pipeline/train"
-	"unnoise/runtime/durable"
 )
 
 // supervisor trains what the queue holds, one after another, on one goroutine.
@@ -28,10 +27,12 @@ type supervisor struct {
 	wake chan struct{} // there may be something to do
 	snap atomic.Pointer[Snapshot]
 
+	reading sync.Mutex // one reading of the queue's file at a time
+
 	mu     sync.Mutex
 	list   queue.List // as it was read last
 	stamp  [2]int64
-	next   string // entry to start even though the queue is held
+	next   string // entry of the list to start even though the queue is held
 	job    *job   // nil while nothing runs
 	idle   chan struct{}
 	closed bool
@@ -39,6 +40,7 @@ type supervisor struct {
 
 // job is a training under way.
 type job struct {
+	entry   string // of the queue
 	run     string // ID; "" until its folder is there
 	control train.Control
 	cancel  context.CancelFunc
@@ -62,7 +64,7 @@ func (s *supervisor) run() {
 			_, _ = e.queue.Change(s.c.ctx, func(l *queue.List) error { l.Held = true; return nil })
 		}
 	}
-	s.reload()
+	s.reload("")
 	for {
 		select {
 		case <-s.c.ctx.Done():
@@ -78,6 +80,9 @@ func (s *supervisor) run() {
 // step trains the next entry, if there is one to train, to its end.
 func (s *supervisor) step() bool {
 	s.mu.Lock()
+	if len(s.list.Entries) == 0 {
+		s.next = "" // it was removed meanwhile
+	}
 	if s.closed || s.c.moving.Load() || len(s.list.Entries) == 0 {
 		s.mu.Unlock()
 		return false
@@ -96,7 +101,7 @@ func (s *supervisor) step() bool {
 	entry := s.list.Entries[i]
 	s.next = ""
 	ctx, cancel := context.WithCancel(s.c.ctx)
-	j := &job{cancel: cancel, begun: time.Now()}
+	j := &job{entry: entry.ID, cancel: cancel, begun: time.Now()}
 	s.job, s.idle = j, make(chan struct{})
 	s.mu.Unlock()
 
@@ -115,7 +120,7 @@ func (s *supervisor) step() bool {
 	if err != nil || stopped {
 		s.hold(entry.ID, err)
 	}
-	s.reload()
+	s.reload("")
 	s.c.bus.Publish(events.JobChanged{})
 	return true
 }
@@ -129,7 +134,7 @@ func (s *supervisor) hold(id string, cause error) {
 			l.Entries[i].Error = cause.Error()
 		}
 		return nil
-	})
+	}, "", nil)
 	if err != nil { // a full disk, perhaps: hold it in memory at least
 		s.mu.Lock()
 		s.list.Held = true
@@ -138,8 +143,9 @@ func (s *supervisor) hold(id string, cause error) {
 	}
 }
 
-// change alters the queue's file and reads it again.
-func (s *supervisor) change(ctx context.Context, change func(*queue.List) error) error {
+// change alters the queue's file and reads it again; see reload for start. written, if not nil, is called when the
+// change is on disk and not yet told.
+func (s *supervisor) change(ctx context.Context, change func(*queue.List) error, start string, written func()) error {
 	e, done, err := s.c.change()
 	if err != nil {
 		return err
@@ -148,16 +154,23 @@ func (s *supervisor) change(ctx context.Context, change func(*queue.List) error)
 	if _, err := e.queue.Change(ctx, change); err != nil {
 		return err
 	}
-	s.reload()
+	if written != nil {
+		written()
+	}
+	s.reload(start)
 	return nil
 }
 
-// reload reads the queue again if its file has changed, and wakes the goroutine.
-func (s *supervisor) reload() {
+// reload reads the queue again if its file has changed, and wakes the goroutine. start, if not empty, is an entry that
+// was just added, to be started even if the queue is held. It is named in one go with the list that holds it: the
+// goroutine, which may be woken at any time, never looks for it in an older one.
+func (s *supervisor) reload(start string) {
 	e, err := s.c.use()
 	if err != nil {
 		return
 	}
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	stamp := e.queue.Stamp()
 	s.mu.Lock()
 	same := stamp == s.stamp
@@ -179,6 +192,11 @@ func (s *supervisor) reload() {
 		s.set(func(n *Snapshot) { n.Queued, n.Held = len(l.Entries), l.Held })
 		s.c.bus.Publish(events.QueueChanged{})
 	}
+	s.mu.Lock()
+	if start != "" && (s.job == nil || s.job.entry != start) {
+		s.next = start
+	}
+	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -262,7 +280,7 @@ func (s *supervisor) train(ctx context.Context, j *job, entry queue.Entry) error
 			return err
 		}
 		return nil
-	}); err != nil && ctx.Err() == nil {
+	}, "", nil); err != nil && ctx.Err() == nil {
 		return s.failed(id, err)
 	}
 	s.reindex(id)
@@ -369,7 +387,6 @@ func (s *supervisor) adjust(e *env, run *runs.Run, entry queue.Entry) error {
 // listener turns the training's events into the snapshot and signals.
 func (s *supervisor) listener(id string) func(train.Event) {
 	var smooth smoother
-	notice := func(sev events.Severity, t Text) { s.c.bus.Publish(Notice{Severity: sev, Run: id, Text: t}) }
 	return func(ev train.Event) {
 		switch ev := ev.(type) {
 		case train.Started:
@@ -410,11 +427,12 @@ func (s *supervisor) listener(id string) func(train.Event) {
 			s.reindex(id)
 			s.c.bus.Publish(events.CheckpointSaved{Run: id, Step: ev.Step})
 		case train.Warned:
-			notice(events.Warning, events.T("{{.Problem}}", "Problem", ev.Message))
+			s.warned(id, ev)
 		case train.RolledBack:
 			s.set(func(n *Snapshot) { n.Step, n.LR = ev.To, ev.LR })
-			notice(events.Warning, events.T("The loss diverged at step {{.From}}: the run went back to step {{.To}} and goes on with a learning rate of {{.LR}}.",
-				"From", ev.From, "To", ev.To, "LR", fmt.Sprintf("%.3g", ev.LR)))
+			s.c.bus.Publish(Notice{Severity: events.Warning, Run: id, Text: events.T(
+				"The loss diverged at step {{.From}}: the run went back to step {{.To}} and goes on with a learning rate of {{.LR}}.",
+				"From", ev.From, "To", ev.To, "LR", fmt.Sprintf("%.3g", ev.LR))})
 			s.c.bus.Publish(events.LogGrew{Run: id})
 		case train.Paused:
 			s.setPaused(true)
@@ -468,41 +486,6 @@ func (s *supervisor) sampled() {
 	if paused {
 		s.state(JobPaused, Text{})
 	}
-}
-
-// failed tells why a job ended and offers what may mend it.
-func (s *supervisor) failed(run string, err error) error {
-	n := Notice{Severity: events.Failure, Run: run, Text: events.T("The training stopped: {{.Problem}}", "Problem", err.Error())}
-	t := trainingService{core: s.c}
-	again := Mend{Label: events.T("Continue"), Apply: func(ctx context.Context) error { return t.ContinueRun(ctx, run, 0) }}
-	like := func(label Text, change func(*TrainRequest)) Mend {
-		return Mend{Label: label, Apply: func(ctx context.Context) error {
-			req, err := runService{core: s.c}.Settings(ctx, run)
-			if err != nil {
-				return err
-			}
-			change(&req)
-			return t.Start(ctx, req)
-		}}
-	}
-	switch {
-	case run == "":
-	case errors.Is(err, train.ErrDiverged):
-		n.Mends = []Mend{like(events.T("Start anew with half the learning rate"), func(r *TrainRequest) { r.LR /= 2 })}
-	case durable.IsFull(err):
-		n.Mends = []Mend{{Label: events.T("Empty the trash and continue"), Apply: func(ctx context.Context) error {
-			if _, err := (trashService{s.c}).Purge(ctx, 0, nil); err != nil {
-				return err
-			}
-			return again.Apply(ctx)
-		}}, again}
-	case outOfMemory(err):
-		n.Mends = []Mend{like(events.T("Start anew with half the batch"), func(r *TrainRequest) { r.Batch = max(1, r.Batch/2) })}
-	default:
-		n.Mends = []Mend{again}
-	}
-	s.c.bus.Publish(n)
-	return err
 }
 
 // close ends the job that runs and starts no other.
@@ -589,44 +572,49 @@ func (s trainingService) Stop() error {
 func (s trainingService) Wait(ctx context.Context) error {
 	for {
 		s.sup.mu.Lock()
-		idle, coming := s.sup.idle, s.sup.next != "" && !s.sup.closed
-		s.sup.mu.Unlock()
-		wait := time.NewTimer(10 * time.Millisecond) // for a job that was started just now
-		select {
-		case <-idle:
-			if !coming {
-				wait.Stop()
-				return nil
-			}
-		case <-ctx.Done():
-			wait.Stop()
-			return ctx.Err()
+		idle, running := s.sup.idle, s.sup.job != nil
+		coming := s.sup.next != "" || len(s.sup.list.Entries) > 0 && !s.sup.list.Held
+		if s.sup.closed || s.attached { // nothing starts here
+			coming = false
 		}
-		<-wait.C
+		s.sup.mu.Unlock()
+		switch {
+		case running:
+			select {
+			case <-idle:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		case coming: // the goroutine is about to take it up
+			select {
+			case <-time.After(5 * time.Millisecond):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		default:
+			return nil
+		}
 	}
 }
 
 // add puts an entry into the queue; first at its head, to be started even if the queue is held.
 func (s trainingService) add(ctx context.Context, entry queue.Entry, first bool) error {
-	if first {
-		if s.attached {
-			return errAttached
-		}
-		if _, err := s.sup.current(); err == nil {
-			return events.T("A run is training already: stop it first, or add this one to the queue.")
-		}
-		s.sup.mu.Lock()
-		s.sup.next = entry.ID
-		s.sup.mu.Unlock()
+	if !first {
+		return s.sup.change(ctx, func(l *queue.List) error {
+			l.Entries = append(l.Entries, entry)
+			return nil
+		}, "", nil)
+	}
+	if s.attached {
+		return errAttached
+	}
+	if _, err := s.sup.current(); err == nil {
+		return events.T("A run is training already: stop it first, or add this one to the queue.")
 	}
 	return s.sup.change(ctx, func(l *queue.List) error {
-		if first {
-			l.Entries = slices.Insert(l.Entries, 0, entry)
-		} else {
-			l.Entries = append(l.Entries, entry)
-		}
+		l.Entries = slices.Insert(l.Entries, 0, entry)
 		return nil
-	})
+	}, entry.ID, nil)
 }
 
 // entry makes an entry of a request that can be trained.
@@ -705,30 +693,28 @@ func (s trainingService) Queue() []QueueEntry {
 }
 
 func (s trainingService) Reorder(ctx context.Context, id string, place int) error {
-	return s.sup.change(ctx, func(l *queue.List) error { return l.Move(id, place) })
+	return s.sup.change(ctx, func(l *queue.List) error { return l.Move(id, place) }, "", nil)
 }
 
 func (s trainingService) Remove(ctx context.Context, id string) error {
 	var gone queue.Entry
 	var place int
-	if err := s.sup.change(ctx, func(l *queue.List) (err error) {
+	return s.sup.change(ctx, func(l *queue.List) (err error) {
 		gone, place, err = l.Remove(id)
 		return err
-	}); err != nil {
-		return err
-	}
-	s.did(events.T("Removal from the queue"), func(ctx context.Context) error {
-		return s.sup.change(ctx, func(l *queue.List) error {
-			l.Entries = slices.Insert(l.Entries, min(place, len(l.Entries)), gone)
-			return nil
+	}, "", func() {
+		s.did(events.T("Removal from the queue"), func(ctx context.Context) error {
+			return s.sup.change(ctx, func(l *queue.List) error {
+				l.Entries = slices.Insert(l.Entries, min(place, len(l.Entries)), gone)
+				return nil
+			}, "", nil)
 		})
 	})
-	return nil
 }
 
 func (s trainingService) Hold(ctx context.Context, held bool) error {
 	return s.sup.change(ctx, func(l *queue.List) error {
 		l.Held = held
 		return nil
-	})
+	}, "", nil)
 }

@@ -24,7 +24,8 @@ type undoStack struct {
 	items []undoable
 }
 
-// did remembers how to take back what was just done.
+// did remembers how to take back what was just done. It is called before the change is told to anyone: whoever hears
+// of a change can undo that one.
 func (c *core) did(what Text, back func(context.Context) error) {
 	c.undo.mu.Lock()
 	c.undo.items = append(c.undo.items, undoable{what, back})
