@@ -1,4 +1,4 @@
-//go:build uitest
+//go:build uitest && linux
 
 package ui
 
@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"os"
 	"runtime"
+	"runtime/pprof"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/test"
 	"fyne.io/fyne/v2/widget"
+	"golang.org/x/sys/unix"
 
 	"unnoise/ui/page"
 )
@@ -37,36 +40,111 @@ type dump struct {
 	Focused  bool     `json:"focused"` // whether some widget has the keyboard
 	Nodes    []node   `json:"nodes"`
 
-	Goroutines int     `json:"goroutines"`
-	Heap       uint64  `json:"heap"`  // bytes in use; a file named like the dump's with .collect at its end asks for a collection before
-	Stall      float64 `json:"stall"` // longest time in ms that the UI thread let a caller wait, since Stalls was last 0
-	Stalls     int     `json:"stalls"`
+	Goroutines int    `json:"goroutines"`
+	Heap       uint64 `json:"heap"`   // bytes in use; a file named like the dump's with .collect at its end asks for a collection before
+	Frames     frames `json:"frames"` // since a file named like the dump's with .reset at its end
 }
 
-// stalls measures how long the UI thread is busy at a time: it asks for it every few milliseconds and notes the longest
-// wait. A file named like the dump's with .reset at its end begins anew.
-type stalls struct {
-	mu    sync.Mutex // held while the dump itself keeps the UI thread busy
-	worst time.Duration
-	n     int // waits of more than 50 ms
+// frames tells about the turns of the driver's loop in which something was painted. Work is the processor time of the UI
+// thread: events, functions handed to it, layout and painting, with what the graphics driver does on this thread. Time is
+// what the turn took by the clock, with the waits for the driver's own threads, the screen and other programs; a turn of
+// nothing takes 17 ms.
+type frames struct {
+	N          int
+	Work, Time times
 }
 
-func (s *stalls) watch(done <-chan struct{}) {
-	for {
-		select {
-		case <-done:
-			return
-		case <-time.After(5 * time.Millisecond):
+// times are of single frames, in ms.
+type times struct {
+	Median, P95, Worst float64
+	Over               int // how many of more than 50 ms
+}
+
+// meter notes every turn: an animation is called once in each, before painting.
+type meter struct {
+	mu    sync.Mutex
+	work  time.Duration // of the UI thread, at the last call
+	at    time.Time
+	turns []turn
+}
+
+type turn struct{ work, time time.Duration }
+
+// worked is the processor time of the calling thread.
+func worked() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		fyne.LogError("no clock", err)
+	}
+	return time.Duration(t.Nano())
+}
+
+// except leaves what piece does, on the UI thread, out of the turn.
+func (m *meter) except(piece func()) {
+	work, at := worked(), time.Now()
+	piece()
+	m.work += worked() - work
+	m.at = m.at.Add(time.Since(at))
+}
+
+func (m *meter) turn(float32) {
+	work, at := worked(), time.Now()
+	if !m.at.IsZero() {
+		m.mu.Lock()
+		m.turns = append(m.turns, turn{work - m.work, at.Sub(m.at)})
+		m.mu.Unlock()
+	}
+	m.work, m.at = work, at
+}
+
+func (m *meter) reset() {
+	m.mu.Lock()
+	m.turns = nil
+	m.mu.Unlock()
+}
+
+func (m *meter) frames() frames {
+	var work, wall []time.Duration
+	m.mu.Lock()
+	for _, t := range m.turns {
+		if t.work > time.Millisecond { // something was painted
+			work, wall = append(work, t.work), append(wall, t.time)
 		}
-		s.mu.Lock()
-		began := time.Now()
-		fyne.DoAndWait(func() {})
-		d := time.Since(began)
-		s.worst = max(s.worst, d)
+	}
+	m.mu.Unlock()
+	return frames{len(work), summary(work), summary(wall)}
+}
+
+func summary(all []time.Duration) (t times) {
+	if len(all) == 0 {
+		return t
+	}
+	slices.Sort(all)
+	at := func(q float64) float64 { return float64(all[int(q*float64(len(all)-1))].Microseconds()) / 1000 }
+	t = times{Median: at(0.5), P95: at(0.95), Worst: at(1)}
+	for _, d := range all {
 		if d > 50*time.Millisecond {
-			s.n++
+			t.Over++
 		}
-		s.mu.Unlock()
+	}
+	return t
+}
+
+// profile writes a CPU profile beside the dump for as long as a file named like it with .profile at its end exists.
+type profile struct{ f *os.File }
+
+func (p *profile) look(path string) {
+	_, err := os.Stat(path + ".profile")
+	switch {
+	case err == nil && p.f == nil:
+		if p.f, err = os.Create(path + ".pprof"); err != nil || pprof.StartCPUProfile(p.f) != nil {
+			fyne.LogError("no profile", err)
+		}
+	case err != nil && p.f != nil:
+		pprof.StopCPUProfile()
+		_ = p.f.Close()
+		p.f = nil
+		_ = os.Rename(path+".pprof", path+".cpu")
 	}
 }
 
@@ -77,31 +155,31 @@ func (r *runner) startDump() {
 	if path == "" {
 		return
 	}
-	var st stalls
-	go st.watch(r.s.Context().Done())
+	var m meter
+	var pr profile
+	fyne.NewAnimation(time.Hour, m.turn).Start()
 	go func() {
 		for range time.Tick(250 * time.Millisecond) {
 			if r.s.Context().Err() != nil {
 				return
 			}
 			var d dump
-			st.mu.Lock()
 			fyne.DoAndWait(func() {
 				if r.s.Context().Err() == nil {
-					d = r.dump()
+					m.except(func() { d = r.dump() })
 				}
 			})
+			d.Frames = m.frames()
 			if os.Remove(path+".reset") == nil {
-				st.worst, st.n = 0, 0
+				m.reset()
 			}
-			d.Stall, d.Stalls = float64(st.worst.Microseconds())/1000, st.n
-			st.mu.Unlock()
+			pr.look(path)
 			if os.Remove(path+".collect") == nil {
 				runtime.GC()
 			}
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			d.Goroutines, d.Heap = runtime.NumGoroutine(), m.HeapInuse
+			var mem runtime.MemStats
+			runtime.ReadMemStats(&mem)
+			d.Goroutines, d.Heap = runtime.NumGoroutine(), mem.HeapInuse
 			b, err := json.Marshal(d)
 			if err != nil {
 				continue
@@ -122,9 +200,9 @@ func (r *runner) dump() dump {
 	}
 	scale := c.Scale()
 	clip := area{0, 0, c.Size().Width, c.Size().Height}
-	walk(c.Content(), clip, scale, false, &d.Nodes)
+	walk(c.Content(), fyne.Position{}, clip, scale, false, &d.Nodes)
 	for _, o := range c.Overlays().List() {
-		walk(o, clip, scale, true, &d.Nodes)
+		walk(o, fyne.Position{}, clip, scale, true, &d.Nodes)
 	}
 	return d
 }
@@ -135,11 +213,11 @@ func (a area) and(b area) area {
 	return area{max(a.x0, b.x0), max(a.y0, b.y0), min(a.x1, b.x1), min(a.y1, b.y1)}
 }
 
-func walk(o fyne.CanvasObject, clip area, scale float32, overlay bool, out *[]node) {
+func walk(o fyne.CanvasObject, parent fyne.Position, clip area, scale float32, overlay bool, out *[]node) {
 	if o == nil || !o.Visible() {
 		return
 	}
-	pos := fyne.CurrentApp().Driver().AbsolutePositionForObject(o)
+	pos := parent.Add(o.Position())
 	at := area{pos.X, pos.Y, pos.X + o.Size().Width, pos.Y + o.Size().Height}
 	seen := at.and(clip)
 	if n := describe(o); n != nil && seen.x1-seen.x0 > 2 && seen.y1-seen.y0 > 2 {
@@ -151,14 +229,14 @@ func walk(o fyne.CanvasObject, clip area, scale float32, overlay bool, out *[]no
 	switch o := o.(type) {
 	case *fyne.Container:
 		for _, c := range o.Objects {
-			walk(c, clip, scale, overlay, out)
+			walk(c, pos, clip, scale, overlay, out)
 		}
 	case fyne.Widget:
 		if _, ok := o.(*container.Scroll); ok {
 			clip = seen
 		}
 		for _, c := range test.WidgetRenderer(o).Objects() {
-			walk(c, clip, scale, overlay, out)
+			walk(c, pos, clip, scale, overlay, out)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-//go:build !uitest
+//go:build !(uitest && linux)
 
 package ui
 

@@ -39,8 +39,28 @@ type dump struct {
 	Nodes      []node
 	Goroutines int
 	Heap       uint64
-	Stall      float64 // longest time in ms that the UI thread was busy
-	Stalls     int     // how often for more than 50 ms
+	Frames     frames
+}
+
+// frames tells about the turns of the UI thread in which something was painted: the processor time of that thread, and
+// the time that passed.
+type frames struct {
+	N          int
+	Work, Time times
+}
+
+// times are of single frames, in ms.
+type times struct {
+	Median, P95, Worst float64
+	Over               int // how many of more than 50 ms
+}
+
+func (t times) String() string {
+	return fmt.Sprintf("median %.1f, 95 %% %.1f, worst %.1f ms, %d over 50 ms", t.Median, t.P95, t.Worst, t.Over)
+}
+
+func (f frames) String() string {
+	return fmt.Sprintf("%d frames painted; work of the UI thread %v; time by the clock %v", f.N, f.Work, f.Time)
 }
 
 // program builds the program once for all tests.
@@ -86,8 +106,13 @@ func screen(t *testing.T) string {
 	number := make([]byte, 16)
 	n, err := r.Read(number)
 	require.NoError(t, err, "Xvfb did not start")
-	return ":" + strings.TrimSpace(string(number[:n]))
+	display := ":" + strings.TrimSpace(string(number[:n]))
+	servers[display] = cmd.Process.Pid
+	return display
 }
+
+// servers are the processes of the screens.
+var servers = map[string]int{}
 
 // window is the program with its window open.
 type window struct {
@@ -269,7 +294,7 @@ func (w *window) settle() {
 		b, _ := os.ReadFile(w.dump)
 		var d dump
 		_ = json.Unmarshal(b, &d)
-		d.Goroutines, d.Heap, d.Stall, d.Stalls = 0, 0, 0, 0
+		d.Goroutines, d.Heap, d.Frames = 0, 0, frames{}
 		now := fmt.Sprint(d)
 		if now == last {
 			same++

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -51,15 +52,52 @@ func (w *window) resident() int64 {
 	return 0
 }
 
-// busy runs a piece and returns the longest time in ms that it kept the UI thread busy, and how often for over 50 ms.
-func (w *window) busy(piece func()) (float64, int) {
+// load is what a piece asked of the UI thread and of the machine.
+type load struct {
+	frames
+	window, screen time.Duration // processor time of the window's process with the driver's threads, and of the screen's
+}
+
+func (l load) String() string {
+	per := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 / float64(max(l.N, 1)) }
+	return fmt.Sprintf("%v; processor time per frame: window with graphics driver %.1f ms, screen %.1f ms", l.frames, per(l.window), per(l.screen))
+}
+
+// spent is the processor time of a process.
+func spent(t *testing.T, pid int) time.Duration {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	require.NoError(t, err)
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // from the state on, which is field 3 of proc(5)
+	var ticks time.Duration
+	for _, s := range f[11:13] { // utime, stime
+		n, err := strconv.Atoi(s)
+		require.NoError(t, err)
+		ticks += time.Duration(n)
+	}
+	return ticks * 10 * time.Millisecond
+}
+
+// busy runs a piece and returns what it asked of the UI thread. With the environment variable UNNOISE_SPEED_PROFILES it
+// keeps a CPU profile of the window in that folder.
+func (w *window) busy(name string, piece func()) load {
 	w.t.Helper()
+	profiles := os.Getenv("UNNOISE_SPEED_PROFILES")
+	if profiles != "" {
+		require.NoError(w.t, os.WriteFile(w.dump+".profile", nil, 0o600))
+		time.Sleep(600 * time.Millisecond)
+	}
 	require.NoError(w.t, os.WriteFile(w.dump+".reset", nil, 0o600))
 	w.until("the reset", soon, func() bool { _, err := os.Stat(w.dump + ".reset"); return err != nil })
+	own, screen := spent(w.t, w.cmd.Process.Pid), spent(w.t, servers[w.display])
 	piece()
 	time.Sleep(600 * time.Millisecond)
 	d := w.see()
-	return d.Stall, d.Stalls
+	own, screen = spent(w.t, w.cmd.Process.Pid)-own, spent(w.t, servers[w.display])-screen
+	if profiles != "" {
+		require.NoError(w.t, os.Remove(w.dump+".profile"))
+		w.until("the profile", soon, func() bool { return os.Rename(w.dump+".cpu", filepath.Join(profiles, name+".pprof")) == nil })
+	}
+	return load{d.Frames, own, screen}
 }
 
 // TestSpeed prints how fast the window is; go test -run TestSpeed -v ./ui/e2e. It holds only what does not depend on how
@@ -90,12 +128,12 @@ func TestSpeed(t *testing.T) {
 	w = start(t, display, p.env...)
 	pages := []string{"datasets", "train", "runs", "gallery", "models", "settings", "home"}
 	for range 2 { // the second round is of pages that are built
-		ms, _ := w.busy(func() {
+		l := w.busy("pages", func() {
 			for _, id := range pages {
 				w.open(id)
 			}
 		})
-		t.Logf("a round of page switches keeps the UI thread busy for at most %.0f ms at a time", ms)
+		t.Logf("a round of page switches: %v", l)
 	}
 	before := w.resident()
 
@@ -104,27 +142,27 @@ func TestSpeed(t *testing.T) {
 	w.until("the dialog", soon, func() bool { return w.shows("Import pictures") })
 	began := time.Now()
 	w.fill(w.entry("Folder, zip or IDX file"), idx(t, n))
-	ms, over := w.busy(func() {
+	l := w.busy("import", func() {
 		w.click("button", "Import")
 		w.until("the images", long, func() bool { return w.shows("100,000 images") && len(w.images(60)) > 12 })
 	})
-	t.Logf("%d images imported in %v; the UI thread was busy for at most %.0f ms at a time, %d times over 50 ms", n, time.Since(began).Round(time.Second), ms, over)
+	t.Logf("%d images imported in %v: %v", n, time.Since(began).Round(time.Second), l)
 
 	w.click("button", "Datasets")
 	w.wait("100,000 images", soon)
 	w.settle()
-	ms, over = w.busy(func() {
+	l = w.busy("open", func() {
 		began = time.Now()
 		w.clickAt(w.images(60)[0])
 		w.until("the thumbnails", soon, func() bool { return len(w.images(60)) > 12 })
 	})
-	t.Logf("dataset opened within %v (with the test's own waits); at most %.0f ms at a time, %d times over 50 ms", time.Since(began).Round(10*time.Millisecond), ms, over)
+	t.Logf("dataset opened within %v (with the test's own waits): %v", time.Since(began).Round(10*time.Millisecond), l)
 
 	w.settle()
 	at := w.images(60)[5]
 	w.x("mousemove", strconv.Itoa(int(at.X)), strconv.Itoa(int(at.Y)))
-	ms, over = w.busy(func() { w.x("click", "--repeat", "400", "--delay", "12", "5") })
-	t.Logf("400 turns of the wheel: the UI thread was busy for at most %.0f ms at a time, %d times over 50 ms", ms, over)
+	l = w.busy("scroll", func() { w.x("click", "--repeat", "400", "--delay", "12", "5") })
+	t.Logf("400 turns of the wheel: %v", l)
 	after := w.resident()
 	t.Logf("memory %d MB, %d MB of it since the import", after>>20, (after-before)>>20)
 	require.Less(t, after-before, int64(400<<20), "memory of the thumbnails")

@@ -32,11 +32,19 @@ type Services struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	postMu  sync.Mutex
+	posted  []func()
+	posting bool // whether run has been handed to the UI thread
+
 	tasksMu sync.Mutex
 	tasks   []*Task
 
 	toasts  *toaster
 	dialogs []shownDialog
+
+	notices        []*standing
+	noticesChanged func()
+	noticesOn      bool
 }
 
 // New returns services for a window over a studio. Close releases them.
@@ -48,17 +56,47 @@ func New(ctx context.Context, a fyne.App, w fyne.Window, st *studio.Studio) *Ser
 		Navigate:         func(ID, any) {},
 		InspectorChanged: func() {},
 		Restyle:          func() {},
+		noticesChanged:   func() {},
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
-	s.Post = func(f func()) {
-		fyne.Do(func() {
-			if s.ctx.Err() == nil {
-				f()
-			}
-		})
-	}
+	s.Post = s.post
 	s.toasts = newToaster(s)
 	return s
+}
+
+// runSlice is how long functions from elsewhere may run before the window is painted.
+const runSlice = 8 * time.Millisecond
+
+// post hands f to the UI thread. Fyne's loop takes one function at a time and chooses between them and a frame by lot:
+// when painting is slow, forty functions wait forty frames. Hence all that wait are handed over as one.
+func (s *Services) post(f func()) {
+	s.postMu.Lock()
+	s.posted = append(s.posted, f)
+	first := !s.posting
+	s.posting = true
+	s.postMu.Unlock()
+	if first {
+		fyne.Do(s.run)
+	}
+}
+
+func (s *Services) run() {
+	for began := time.Now(); time.Since(began) < runSlice; {
+		s.postMu.Lock()
+		if len(s.posted) == 0 {
+			s.posting = false
+			s.postMu.Unlock()
+			return
+		}
+		f := s.posted[0]
+		s.posted[0] = nil
+		s.posted = s.posted[1:]
+		s.postMu.Unlock()
+		if s.ctx.Err() == nil {
+			f()
+		}
+	}
+	fyne.Do(s.run)
 }
 
 // Context ends when the window closes. It may be used on any goroutine.
