@@ -190,10 +190,14 @@ func TestPhasesAreTheConvolutionOfTheEnlargedImage(t *testing.T) {
 }
 
 func BenchmarkConvert(b *testing.B) {
-	k := Kernel{Out: 128, In: 128, K: 3, Stride: 1, Width: 16}
-	src, dst := make([]float32, 128*128*9), make([]float32, 128*128*9)
-	b.SetBytes(int64(4 * len(src)))
-	for b.Loop() {
-		k.Convert(dst, BackwardFilter, src, Columns, 16)
+	k := Kernel{Out: 128, In: 128, K: 3, Stride: 1, Width: 16, Height: 16}
+	for name, to := range map[string]Format{"filter": BackwardFilter, "forward-tiles": ForwardTiles, "backward-tiles": BackwardTiles} {
+		b.Run(name, func(b *testing.B) {
+			src, dst := make([]float32, 128*128*9), make([]float32, product(k.FilterShape(to, 16)))
+			b.SetBytes(int64(4 * len(src)))
+			for b.Loop() {
+				k.Convert(dst, to, src, Columns, 16)
+			}
+		})
 	}
 }
