@@ -200,9 +200,8 @@ func (sh *shell) tick() {
 	sh.events = nil
 	sh.eventsMu.Unlock()
 	for _, e := range evs {
-		switch e := e.(type) {
-		case studio.Notice:
-			sh.s.Notice(e)
+		sh.s.Hear(e)
+		switch e.(type) {
 		case events.RuntimeChanged:
 			sh.lookForRuntime()
 		case events.SettingsChanged:

@@ -15,7 +15,7 @@ import (
 )
 
 // trashGoes is asked before the trash is emptied.
-const trashGoes = "What is in the trash is removed for good."
+func trashGoes() Text { return events.T("What is in the trash is removed for good.") }
 
 // failed tells why a job ended and offers what may mend it. run is empty if there was none yet.
 func (s *supervisor) failed(run string, err error) error {
@@ -32,7 +32,7 @@ func (s *supervisor) failed(run string, err error) error {
 func (s *supervisor) warned(run string, ev train.Warned) {
 	n := Notice{Severity: events.Warning, Run: run, Text: events.T("{{.Problem}}", "Problem", ev.Message)}
 	if durable.IsFull(ev.Cause) {
-		n.Mends, n.Folder = []Mend{{Label: events.T("Empty the trash"), Ask: events.T(trashGoes), Apply: mender{s.c, run}.emptyTrash}}, s.folder(run)
+		n.Mends, n.Folder = []Mend{{Label: events.T("Empty the trash"), Ask: trashGoes(), Apply: mender{s.c, run}.emptyTrash}}, s.folder(run)
 	}
 	s.c.bus.Publish(n)
 }
@@ -69,7 +69,7 @@ func (m mender) mends(err error) []Mend {
 			m.like(events.T("Start anew with a learning rate of {{.LR}}", "LR", lower), func(r *TrainRequest) { r.LR = lr * scale / 2 }),
 		}
 	case durable.IsFull(err):
-		out := []Mend{{Label: events.T("Empty the trash and continue"), Ask: events.T(trashGoes), Apply: func(ctx context.Context) error {
+		out := []Mend{{Label: events.T("Empty the trash and continue"), Ask: trashGoes(), Apply: func(ctx context.Context) error {
 			return errors.Join(m.emptyTrash(ctx), m.goOn(ctx))
 		}}}
 		if m.older() > 0 {

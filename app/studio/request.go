@@ -275,7 +275,7 @@ func (s trainingService) Check(ctx context.Context, req TrainRequest) ([]Problem
 	}
 	if err := disk.Require(disk.Free, e.ws.Dir(), 2*train.CheckpointBytes(info.Model), "this run"); err != nil {
 		p := problem("", err)
-		p.Mends = []Mend{{Label: events.T("Empty the trash"), Ask: events.T(trashGoes), Apply: mender{c: s.core}.emptyTrash}}
+		p.Mends = []Mend{{Label: events.T("Empty the trash"), Ask: trashGoes(), Apply: mender{c: s.core}.emptyTrash}}
 		out = append(out, p)
 	}
 	if _, err := ortlib.Find(ctx); err != nil {

@@ -83,7 +83,7 @@ func FindPreset(name string) (Preset, error) {
 			return p, nil
 		}
 	}
-	return Preset{}, fmt.Errorf("%w: there is no preset %q: use one of %s", ErrOption, name, strings.Join(PresetNames(), ", "))
+	return Preset{}, Unusable("preset", "there is no preset %q: use one of %s", name, strings.Join(PresetNames(), ", "))
 }
 
 // Options says what a preset is to be made for. Empty strings take the preset's own choice.
@@ -119,10 +119,10 @@ func (p Preset) levels(w, h int) (channels []int, attends int) {
 // (below 2: unconditional). The error wraps ErrOption.
 func (p Preset) UNet(w, h, pixelChannels, labels int) (unet.Config, error) {
 	if w < 1 || h < 1 || w > maxSide || h > maxSide {
-		return unet.Config{}, fmt.Errorf("%w: a picture size of %d×%d pixels cannot be used: each side must be between 1 and %d", ErrOption, w, h, maxSide)
+		return unet.Config{}, Unusable("width", "a picture size of %d×%d pixels cannot be used: each side must be between 1 and %d", w, h, maxSide)
 	}
 	if pixelChannels != 1 && pixelChannels != 3 && pixelChannels != 4 {
-		return unet.Config{}, fmt.Errorf("%w: %d channels cannot be used: choose 1 (gray), 3 (colour) or 4 (colour with transparency)", ErrOption, pixelChannels)
+		return unet.Config{}, Unusable("channels", "%d channels cannot be used: choose 1 (gray), 3 (colour) or 4 (colour with transparency)", pixelChannels)
 	}
 	channels, attends := p.levels(w, h)
 	if err := checkDivides(p.Name, w, h, len(channels)); err != nil {
@@ -174,8 +174,8 @@ func checkDivides(preset string, w, h, levels int) error {
 	default:
 		fit = sizeText(wl, hl) + " or " + sizeText(wh, hh)
 	}
-	return fmt.Errorf("%w: the size %s does not suit preset %s: its %d levels need sides that %d divides, the nearest is %s",
-		ErrOption, sizeText(w, h), preset, levels, k, fit)
+	return Unusable("width", "the size %s does not suit preset %s: its %d levels need sides that %d divides, the nearest is %s",
+		sizeText(w, h), preset, levels, k, fit)
 }
 
 func sizeText(w, h int) string {

@@ -19,6 +19,20 @@ const Version = 1
 // ErrOption marks a choice that cannot be used (an unknown name, a size the levels do not divide, an unknown class).
 var ErrOption = errors.New("unusable choice")
 
+// OptionError is an ErrOption that knows which choice it is about.
+type OptionError struct {
+	Field string // the choice, by the name it has in JSON, such as "width" or "batch"
+	err   error
+}
+
+// Unusable returns an *OptionError, which wraps ErrOption, about the choice named field.
+func Unusable(field, format string, args ...any) error {
+	return &OptionError{Field: field, err: fmt.Errorf("%w: "+format, append([]any{ErrOption}, args...)...)}
+}
+
+func (e *OptionError) Error() string { return e.err.Error() }
+func (e *OptionError) Unwrap() error { return e.err }
+
 // Spec describes a model. Its JSON form is stored with every run; it holds nothing that is not needed to use the weights.
 type Spec struct {
 	Version    int                 `json:"version"`
@@ -42,14 +56,14 @@ func (s Spec) Validate() error {
 	if err := s.UNet.Validate(); err != nil {
 		return fmt.Errorf("the network in the model description: %w", err)
 	}
+	if _, err := diffusion.ParseObjective(string(s.Objective)); err != nil {
+		return Unusable("objective", "%w", err)
+	}
 	if _, err := s.Process(); err != nil {
 		return err
 	}
-	if _, err := diffusion.ParseObjective(string(s.Objective)); err != nil {
-		return fmt.Errorf("%w: %w", ErrOption, err)
-	}
 	if _, err := diffusion.ParseWeighting(string(s.Weighting)); err != nil {
-		return fmt.Errorf("%w: %w", ErrOption, err)
+		return Unusable("weighting", "%w", err)
 	}
 	w, h := s.UNet.Size()
 	pp := s.Preprocess
@@ -82,14 +96,14 @@ func (s Spec) Class(name string) (int, error) {
 		return i, nil
 	}
 	if len(s.Classes) == 0 {
-		return 0, fmt.Errorf("%w: there is no class %q: this model was trained without classes", ErrOption, name)
+		return 0, Unusable("class", "there is no class %q: this model was trained without classes", name)
 	}
 	list := s.Classes
 	more := ""
 	if len(list) > 20 {
 		list, more = list[:20], fmt.Sprintf(" and %d more", len(s.Classes)-20)
 	}
-	return 0, fmt.Errorf("%w: there is no class %q: this model knows %s%s", ErrOption, name, strings.Join(list, ", "), more)
+	return 0, Unusable("class", "there is no class %q: this model knows %s%s", name, strings.Join(list, ", "), more)
 }
 
 // Dim is the number of values in one picture, C·H·W.
@@ -112,7 +126,7 @@ func (s Spec) Process() (diffusion.Process, error) {
 	}
 	p, err := diffusion.NewProcess(s.Objective, s.Schedule, steps)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrOption, err)
+		return nil, Unusable("schedule", "%w", err)
 	}
 	return p, nil
 }

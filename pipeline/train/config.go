@@ -5,7 +5,6 @@
 package train
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -62,42 +61,44 @@ func Defaults(p model.Preset) Config {
 
 // Validate reports the first value that cannot be used; errors wrap model.ErrOption.
 func (c Config) Validate() error {
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("%w: "+format, append([]any{model.ErrOption}, args...)...)
-	}
+	bad := model.Unusable
 	finite := func(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 	switch {
 	case c.Steps < 1 || c.Steps > 1e9:
-		return bad("%d steps: choose between 1 and 1,000,000,000", c.Steps)
+		return bad("steps", "%d steps: choose between 1 and 1,000,000,000", c.Steps)
 	case c.Batch < 1 || c.Batch > 4096:
-		return bad("a batch of %d pictures: choose between 1 and 4096", c.Batch)
+		return bad("batch", "a batch of %d pictures: choose between 1 and 4096", c.Batch)
 	case !finite(c.LR) || c.LR <= 0:
-		return bad("a learning rate of %g: choose a number above 0, such as 0.0004", c.LR)
+		return bad("lr", "a learning rate of %g: choose a number above 0, such as 0.0004", c.LR)
 	case c.Warmup < 0:
-		return bad("a warm-up of %d steps: choose 0 or more", c.Warmup)
+		return bad("warmup", "a warm-up of %d steps: choose 0 or more", c.Warmup)
 	case !finite(c.ClipNorm) || c.ClipNorm <= 0:
-		return bad("clipping gradients at %g: choose a number above 0", c.ClipNorm)
+		return bad("clip_norm", "clipping gradients at %g: choose a number above 0", c.ClipNorm)
 	case !(c.Beta1 >= 0 && c.Beta1 < 1) || !(c.Beta2 >= 0 && c.Beta2 < 1):
-		return bad("Adam's betas %g and %g: choose numbers from 0 to below 1", c.Beta1, c.Beta2)
+		return bad("beta1", "Adam's betas %g and %g: choose numbers from 0 to below 1", c.Beta1, c.Beta2)
 	case !finite(c.Eps) || c.Eps <= 0:
-		return bad("Adam's epsilon %g: choose a number above 0", c.Eps)
+		return bad("eps", "Adam's epsilon %g: choose a number above 0", c.Eps)
 	case !finite(c.WeightDecay) || c.WeightDecay < 0:
-		return bad("a weight decay of %g: choose 0 or more", c.WeightDecay)
+		return bad("weight_decay", "a weight decay of %g: choose 0 or more", c.WeightDecay)
 	case !(c.EMAWidth > 0 && c.EMAWidth <= maxEMAWidth):
-		return bad("an EMA width of %g: choose a number above 0 and up to %g", c.EMAWidth, maxEMAWidth)
+		return bad("ema_width", "an EMA width of %g: choose a number above 0 and up to %g", c.EMAWidth, maxEMAWidth)
 	case !(c.HeldOut >= 0 && c.HeldOut < 1):
-		return bad("holding out %g of the pictures: choose a number from 0 to below 1", c.HeldOut)
-	case c.LogEvery < 1 || c.SampleEvery < 1 || c.SaveEvery < 1:
-		return bad("log, sample and save intervals of %d, %d and %d steps: choose 1 or more", c.LogEvery, c.SampleEvery, c.SaveEvery)
+		return bad("held_out", "holding out %g of the pictures: choose a number from 0 to below 1", c.HeldOut)
+	case c.SampleEvery < 1:
+		return bad("sample_every", "samples every %d steps: choose 1 or more", c.SampleEvery)
+	case c.LogEvery < 1:
+		return bad("log_every", "a line in the log every %d steps: choose 1 or more", c.LogEvery)
+	case c.SaveEvery < 1:
+		return bad("save_every", "a checkpoint every %d steps: choose 1 or more", c.SaveEvery)
 	case c.KeepLast < 1 || c.KeepEvery < 0:
-		return bad("keeping the last %d and every %d-th checkpoint: keep at least the last one", c.KeepLast, c.KeepEvery)
+		return bad("keep_last", "keeping the last %d and every %d-th checkpoint: keep at least the last one", c.KeepLast, c.KeepEvery)
 	case c.SampleSteps < 1 || c.SampleSteps > 1000 || c.SampleCount < 1 || c.SampleCount > 256:
-		return bad("grids of %d pictures in %d steps: choose up to 256 pictures and up to 1000 steps", c.SampleCount, c.SampleSteps)
+		return bad("sample_steps", "grids of %d pictures in %d steps: choose up to 256 pictures and up to 1000 steps", c.SampleCount, c.SampleSteps)
 	case c.EvalImages < 1:
-		return bad("measuring the loss on %d pictures: choose 1 or more", c.EvalImages)
+		return bad("eval_images", "measuring the loss on %d pictures: choose 1 or more", c.EvalImages)
 	}
 	if !slices.Contains(sampler.Names(), c.Sampler) {
-		return bad("there is no sampler %q: use one of %s", c.Sampler, strings.Join(sampler.Names(), ", "))
+		return bad("sampler", "there is no sampler %q: use one of %s", c.Sampler, strings.Join(sampler.Names(), ", "))
 	}
 	return nil
 }

@@ -44,7 +44,10 @@ type Sampled struct {
 type Saved struct{ Step int64 }
 
 // Warned carries a sentence about something that went wrong without ending the run.
-type Warned struct{ Message string }
+type Warned struct {
+	Message string
+	Cause   error // may be nil
+}
 
 // RolledBack says that the run diverged and went back to an earlier state with a lower learning rate.
 type RolledBack struct {

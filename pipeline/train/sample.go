@@ -72,7 +72,7 @@ func (l *loop) grids(ctx context.Context) error {
 				return ctx.Err()
 			}
 			// Pictures on the way are not worth a run.
-			l.emit(Warned{fmt.Sprintf("the samples of step %d could not be made: %v", l.step, err)})
+			l.emit(Warned{Message: fmt.Sprintf("the samples of step %d could not be made: %v", l.step, err), Cause: err})
 			return nil
 		}
 		l.emit(Sampled{Step: l.step, Weights: name, Path: path})

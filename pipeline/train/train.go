@@ -69,6 +69,9 @@ func Run(ctx context.Context, j Job) (Outcome, error) {
 	defer l.close()
 	err = l.train(ctx)
 	err = stopped(ctx, err)
+	if errors.Is(err, ErrDiverged) { // the network of this step is lost: the newest checkpoint is a better one
+		return Outcome{Step: max(l.saved, 0)}, err
+	}
 	// The state is that of the last finished step, whatever happened in the one after.
 	if serr := l.save(context.WithoutCancel(ctx)); serr != nil {
 		err = errors.Join(err, fmt.Errorf("the last checkpoint could not be saved, so the run stands at step %d: %w", l.saved, serr))
@@ -152,8 +155,8 @@ func prepare(ctx context.Context, j Job) (*loop, error) {
 	}
 	l.trainIx, l.heldIx = j.Cache.Split(j.Config.HeldOut, j.Config.Seed)
 	if len(l.trainIx) < j.Config.Batch {
-		return nil, fmt.Errorf("%w: there are %d pictures to train on, fewer than the batch of %d: add pictures or choose a batch of at most %d",
-			model.ErrOption, len(l.trainIx), j.Config.Batch, max(1, len(l.trainIx)))
+		return nil, model.Unusable("batch", "there are %d pictures to train on, fewer than the batch of %d: add pictures or choose a batch of at most %d",
+			len(l.trainIx), j.Config.Batch, max(1, len(l.trainIx)))
 	}
 	src, err := newSource(data.NewLoader(j.Cache, l.trainIx, j.Config.Batch, j.Spec.Preprocess, j.Config.Seed), j.Spec, j.Config.Batch, j.Config.Seed)
 	if err != nil {
@@ -225,12 +228,12 @@ func (l *loop) restore() error {
 		return err
 	}
 	for _, ig := range ignored {
-		l.emit(Warned{fmt.Sprintf("%s is passed over: %s", ig.Path, ig.Reason)})
+		l.emit(Warned{Message: fmt.Sprintf("%s is passed over: %s", ig.Path, ig.Reason)})
 	}
 	for i := len(valid) - 1; i >= 0; i-- {
 		c, err := checkpoint.Load(dir, valid[i].Step)
 		if errors.Is(err, checkpoint.ErrDamaged) {
-			l.emit(Warned{fmt.Sprintf("the checkpoint of step %d is passed over: %v", valid[i].Step, err)})
+			l.emit(Warned{Message: fmt.Sprintf("the checkpoint of step %d is passed over: %v", valid[i].Step, err), Cause: err})
 			continue
 		}
 		if err != nil {
@@ -350,7 +353,7 @@ func (l *loop) intervals(ctx context.Context, lr float64) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			l.emit(Warned{fmt.Sprintf("the checkpoint of step %d could not be saved; training goes on and tries again at step %d: %v", l.step, l.step+c.SaveEvery, err)})
+			l.emit(Warned{Message: fmt.Sprintf("the checkpoint of step %d could not be saved; training goes on and tries again at step %d: %v", l.step, l.step+c.SaveEvery, err), Cause: err})
 		}
 	}
 	return nil
@@ -377,7 +380,7 @@ func (l *loop) obey(ctx context.Context) error {
 			if !paused {
 				paused = true
 				if err := l.save(ctx); err != nil {
-					l.emit(Warned{fmt.Sprintf("the checkpoint of step %d could not be saved: %v", l.step, err)})
+					l.emit(Warned{Message: fmt.Sprintf("the checkpoint of step %d could not be saved: %v", l.step, err), Cause: err})
 				}
 				l.emit(Paused{l.step})
 			}
@@ -503,7 +506,7 @@ func (l *loop) save(ctx context.Context) error {
 	}
 	l.saved = l.step
 	if _, err := checkpoint.Prune(ctx, dir, l.j.Config.KeepLast, l.j.Config.KeepEvery); err != nil {
-		l.emit(Warned{fmt.Sprintf("old checkpoints could not be removed: %v", err)})
+		l.emit(Warned{Message: fmt.Sprintf("old checkpoints could not be removed: %v", err), Cause: err})
 	}
 	l.clock.saving = time.Since(began)
 	l.emit(Saved{Step: l.step})

@@ -66,7 +66,7 @@ type action struct {
 	do    func()
 }
 
-func (t *toaster) add(kind toastKind, text string, actions ...action) {
+func (t *toaster) add(kind toastKind, text string, actions ...action) *toast {
 	th := theme.Current()
 	v := t.s.App.Settings().ThemeVariant()
 	bg := canvas.NewRectangle(th.Color(theme.ColorNameOverlayBackground, v))
@@ -118,6 +118,7 @@ func (t *toaster) add(kind toastKind, text string, actions ...action) {
 	t.shown = append(t.shown, item)
 	t.box.Add(item.obj)
 	t.area.Refresh()
+	return item
 }
 
 func (t *toaster) remove(item *toast) {

@@ -3,7 +3,6 @@ package page
 import (
 	"fyne.io/fyne/v2/lang"
 
-	"unnoise/app/events"
 	"unnoise/app/studio"
 )
 
@@ -27,17 +26,4 @@ func (s *Services) Undo() {
 		}
 		s.toasts.add(toastInfo, lang.L("Undone: {{.What}}", map[string]any{"What": Text(t)}))
 	})
-}
-
-// Notice shows something the studio has to say, with its ways out as buttons.
-func (s *Services) Notice(n studio.Notice) {
-	var actions []action
-	for _, m := range n.Mends {
-		actions = append(actions, action{Text(m.Label), func() { s.Do(m.Apply, nil) }})
-	}
-	kind := toastInfo
-	if n.Severity != events.Info {
-		kind = toastError
-	}
-	s.toasts.add(kind, Text(n.Text), actions...)
 }

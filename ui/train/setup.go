@@ -379,6 +379,7 @@ func (t *setup) touched(measured bool) {
 		t.stale.SetText(lang.L("The settings have changed since this was measured."))
 		t.stale.Importance = widget.WarningImportance
 		t.stale.Refresh()
+		t.warnings.RemoveAll()
 	}
 	t.p.update()
 }
@@ -442,6 +443,11 @@ func (t *setup) showProblems() {
 		for _, p := range t.problems {
 			l := kit.Text(page.Sentence(p.Text))
 			box.Add(container.NewBorder(nil, nil, container.NewVBox(widget.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon()))), nil, l))
+			for _, m := range p.Mends {
+				box.Add(container.NewHBox(kit.Button(page.Text(m.Label), nil, widget.MediumImportance, func() {
+					t.p.s.ApplyMend(m, nil, func(error) { t.check() })
+				})))
+			}
 		}
 		t.reasons.Objects = []fyne.CanvasObject{kit.Card(box)}
 	}
@@ -528,7 +534,45 @@ func (t *setup) showEstimate(e studio.Estimate) {
 		l.Importance = widget.WarningImportance
 		t.warnings.Add(l)
 	}
+	mend := func(label string, do func()) {
+		t.warnings.Add(container.NewHBox(kit.Button(label, nil, widget.MediumImportance, do)))
+	}
+	if e.MemoryFree > 0 && e.Memory > e.MemoryFree {
+		if t.req.Batch > 1 {
+			mend(lang.L("Halve the batch"), func() { t.changed(func(r *studio.TrainRequest) { r.Batch /= 2 }) })
+		}
+		if smaller, ok := t.smaller(); ok {
+			mend(lang.L("Choose the network {{.Name}}", map[string]any{"Name": page.Text(smaller.Label)}), func() { t.fill(t.req.Dataset, smaller.Name) })
+		}
+	}
+	if e.DiskFree > 0 && e.Disk > e.DiskFree {
+		if t.req.KeepLast > 1 || t.req.KeepEvery > 0 {
+			mend(lang.L("Keep only the newest checkpoint"), func() {
+				t.changed(func(r *studio.TrainRequest) { r.KeepLast, r.KeepEvery = 1, 0 })
+			})
+		}
+		mend(lang.L("Open the folder"), func() { t.p.s.Reveal(t.p.s.Studio.Workspace.Path()) })
+	}
 	t.warnings.Refresh()
+}
+
+// changed shows the request with a change.
+func (t *setup) changed(change func(*studio.TrainRequest)) {
+	r := t.req
+	change(&r)
+	t.use(r)
+}
+
+// smaller is the largest preset that is smaller than the chosen one.
+func (t *setup) smaller() (best studio.Preset, ok bool) {
+	presets := t.p.s.Studio.Training.Presets()
+	at := slices.IndexFunc(presets, func(p studio.Preset) bool { return p.Name == t.req.Preset })
+	for _, p := range presets {
+		if at >= 0 && p.Params < presets[at].Params && p.Params > best.Params {
+			best, ok = p, true
+		}
+	}
+	return best, ok
 }
 
 func of(need, free int64) string {

@@ -59,7 +59,7 @@ func (p *Page) Content() fyne.CanvasObject {
 	name.Truncation = fyne.TextTruncateOff
 	title := container.NewHBox(name, container.NewCenter(container.NewHBox(p.toSetup, p.toWatch)))
 	p.turn(p.s.Studio.Training.Snapshot().Busy())
-	return kit.Page(title, container.NewHBox(p.why, p.main), p.body)
+	return kit.Page(title, container.NewHBox(p.why, p.main), container.NewBorder(p.s.Notices(), nil, nil, nil, p.body))
 }
 
 // turn shows the one side or the other.
@@ -83,6 +83,7 @@ func (p *Page) turn(watch bool) {
 // Shown implements page.Page.
 func (p *Page) Shown() {
 	p.shown = true
+	p.s.ShowNotices(true)
 	p.setup.load()
 	p.watch.update(true)
 	p.update()
@@ -91,6 +92,7 @@ func (p *Page) Shown() {
 // Hidden implements page.Page.
 func (p *Page) Hidden() {
 	p.shown = false
+	p.s.ShowNotices(false)
 	p.watch.view.Stop()
 }
 

@@ -98,6 +98,7 @@ func (b *Bench) Turn() {
 		f()
 	}
 	for _, e := range evs {
+		b.S.Hear(e)
 		if h, ok := b.Page.(page.EventHandler); ok {
 			h.Event(e)
 		}

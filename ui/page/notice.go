@@ -1,0 +1,186 @@
+package page
+
+import (
+	"context"
+	"slices"
+
+	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/layout"
+	"fyne.io/fyne/v2/theme"
+	"fyne.io/fyne/v2/widget"
+
+	"unnoise/app/events"
+	"unnoise/app/studio"
+	"unnoise/ui/kit"
+	uitheme "unnoise/ui/theme"
+)
+
+// maxStanding bounds the notices that wait; the oldest go first.
+const maxStanding = 6
+
+// standing is a notice that waits until it is mended or dismissed.
+type standing struct {
+	studio.Notice
+	working bool   // a mend is being applied
+	toast   *toast // the message that told of it, or nil
+}
+
+// Hear takes an event of the studio: notices are shown, and those that no longer hold are taken away. The shell calls it
+// before the pages hear of the event.
+func (s *Services) Hear(e studio.Event) {
+	switch e := e.(type) {
+	case studio.Notice:
+		s.notice(e)
+	case events.JobChanged:
+		snap := s.Studio.Training.Snapshot()
+		if snap.State != studio.JobTraining {
+			return
+		}
+		s.dropNotices(func(n *standing) bool { // it trains again
+			return n.Severity == events.Failure && !n.working && (n.Run == snap.Run || n.Run == "")
+		})
+	}
+}
+
+// notice shows something the studio has to say: what is good news for a while, and the rest on the Train page until it is
+// mended or dismissed.
+func (s *Services) notice(n studio.Notice) {
+	if n.Severity == events.Info {
+		s.toasts.add(toastInfo, Text(n.Text))
+		return
+	}
+	text, failed := n.Text.String(), n.Severity == events.Failure
+	s.dropNotices(func(o *standing) bool { // what is said again, or overtaken
+		again := o.Text.String() == text || o.Text.Template == n.Text.Template && n.Text.Template != "{{.Problem}}" // which may be anything
+		return o.Run == n.Run && !o.working && (again || failed && (o.Severity == events.Failure || len(o.Mends) == 0))
+	})
+	if len(s.notices) >= maxStanding {
+		s.notices = slices.Delete(s.notices, 0, 1)
+	}
+	it := &standing{Notice: n}
+	s.notices = append(s.notices, it)
+	s.noticesChanged()
+	if s.noticesOn {
+		return
+	}
+	var actions []action
+	switch len(n.Mends) {
+	case 0:
+	case 1:
+		actions = []action{{Text(n.Mends[0].Label), func() { s.mend(it, n.Mends[0]) }}}
+	default:
+		actions = []action{{lang.L("See what helps"), func() { s.Navigate(Train, WatchRun{}) }}}
+	}
+	it.toast = s.toasts.add(toastError, Text(n.Text), actions...)
+}
+
+func (s *Services) dropNotices(which func(*standing) bool) {
+	was := len(s.notices)
+	s.notices = slices.DeleteFunc(s.notices, func(n *standing) bool {
+		drop := which(n)
+		if drop {
+			s.toasts.remove(n.toast)
+		}
+		return drop
+	})
+	if len(s.notices) != was {
+		s.noticesChanged()
+	}
+}
+
+// mend asks, if it has to, and applies a mend as a task. The notice goes when it is done.
+func (s *Services) mend(n *standing, m studio.Mend) {
+	s.ApplyMend(m, func() {
+		n.working = true
+		s.noticesChanged()
+	}, func(err error) {
+		n.working = false
+		if err == nil {
+			s.dropNotices(func(o *standing) bool { return o == n })
+		} else {
+			s.noticesChanged()
+		}
+	})
+}
+
+// ApplyMend asks, if it has to, and applies a mend as a task. begun and done, which may be nil, are called when it begins
+// and ends; an error is shown.
+func (s *Services) ApplyMend(m studio.Mend, begun func(), done func(error)) {
+	apply := func() {
+		if begun != nil {
+			begun()
+		}
+		s.Run(Text(m.Label), func(ctx context.Context, _ func(Progress)) error { return m.Apply(ctx) }, func(err error) {
+			s.Fail(err)
+			if done != nil {
+				done(err)
+			}
+		})
+	}
+	if m.Ask.Template == "" {
+		apply()
+		return
+	}
+	s.Confirm(Text(m.Label)+"?", Text(m.Ask), Text(m.Label), lang.L("Cancel"), true, apply)
+}
+
+// Notices is the place on a page where notices stand until they are mended or dismissed. While it is shown, which the page
+// tells with ShowNotices, no message repeats them.
+func (s *Services) Notices() fyne.CanvasObject {
+	box := container.NewVBox()
+	s.noticesChanged = func() {
+		box.Objects = nil
+		for i := len(s.notices) - 1; i >= 0; i-- { // the newest first
+			box.Add(s.noticeRow(s.notices[i]))
+		}
+		box.Refresh()
+	}
+	s.noticesChanged()
+	return box
+}
+
+// ShowNotices says whether the place for notices is on show.
+func (s *Services) ShowNotices(on bool) {
+	s.noticesOn = on
+	if on {
+		for _, n := range s.notices {
+			s.toasts.remove(n.toast)
+		}
+	}
+}
+
+func (s *Services) noticeRow(n *standing) fyne.CanvasObject {
+	icon := widget.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon()))
+	if n.Severity == events.Failure {
+		icon.SetResource(theme.NewErrorThemedResource(theme.ErrorIcon()))
+	}
+	text := kit.Text(Text(n.Text))
+	text.Selectable = true
+	body := container.New(layout.NewCustomPaddedVBoxLayout(0), text)
+	if n.working {
+		body.Add(kit.Muted(lang.L("Working on it…")))
+	} else if len(n.Mends) > 0 || n.Folder != "" {
+		buttons := container.New(layout.NewRowWrapLayout())
+		for i, m := range n.Mends {
+			imp := widget.MediumImportance
+			if i == 0 {
+				imp = widget.HighImportance
+			}
+			buttons.Add(kit.Button(Text(m.Label), nil, imp, func() { s.mend(n, m) }))
+		}
+		if n.Folder != "" {
+			buttons.Add(kit.Button(lang.L("Open the folder"), theme.FolderOpenIcon(), widget.MediumImportance, func() { s.Reveal(n.Folder) }))
+		}
+		body.Add(buttons)
+	}
+	dismiss := kit.Button("", theme.CancelIcon(), widget.LowImportance, func() {
+		s.dropNotices(func(o *standing) bool { return o == n })
+	})
+	if n.working {
+		dismiss.Hide()
+	}
+	row := container.NewBorder(nil, nil, container.NewVBox(container.NewPadded(icon)), container.NewVBox(dismiss), body)
+	return kit.NewSurface(uitheme.ColorNameActive, "", 8, kit.Pad(4, 6, 10, 6, row))
+}
