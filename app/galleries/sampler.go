@@ -47,7 +47,7 @@ func (m Model) Meta(set Settings, index int, version string) *picture.Meta {
 	p := &picture.Meta{
 		Version: version, Run: m.Name, Checkpoint: m.Checkpoint, EMA: m.WeightsName,
 		Objective: string(m.Spec.Objective), Schedule: m.Spec.ScheduleName(),
-		Sampler: set.Sampler, Steps: set.Steps, Eta: set.Eta, Seed: set.Seed, Index: index, Width: w, Height: h,
+		Sampler: set.Sampler, Steps: set.Steps, Eta: set.Eta, NoClip: set.NoClip, Seed: set.Seed, Index: index, Width: w, Height: h,
 	}
 	if k := set.class(m.Spec, index); k >= 0 {
 		p.Class = m.Spec.Classes[k]

@@ -229,8 +229,27 @@ type Preprocess struct {
 // PreviewImage is one draw of a preview.
 type PreviewImage struct {
 	Image     *image.RGBA
-	Flipped   bool
-	Transform int // of the augmentation; 0 is none
+	Flipped   bool // mirrored at random, which the network isn't told
+	Transform int  // of the augmentation, which it is told; 0 is none
+}
+
+// Done says what was done to the image, in the order it was done; nothing if it is as it was.
+func (p PreviewImage) Done() []Text {
+	var out []Text
+	if p.Flipped {
+		out = append(out, events.T("mirrored"))
+	}
+	if p.Transform > 0 && p.Transform < len(transforms) {
+		out = append(out, transforms[p.Transform])
+	}
+	return out
+}
+
+// transforms names the symmetries of the square by their bits, see data.View.
+var transforms = [8]Text{
+	1: events.T("mirrored left to right"), 2: events.T("mirrored top to bottom"), 3: events.T("turned by 180°"),
+	4: events.T("mirrored along its diagonal"), 5: events.T("turned to the right"), 6: events.T("turned to the left"),
+	7: events.T("mirrored along its other diagonal"),
 }
 
 // DatasetService keeps the datasets. A dataset refers to its source and copies nothing.
@@ -636,6 +655,7 @@ type SampleRequest struct {
 	Clip       bool    `json:"clip"`
 	Class      string  `json:"class"` // "" is any
 	Seed       uint64  `json:"seed"`
+	First      int     `json:"first"` // index of the first image within the seed's noise; 0 unless images are made again
 	Count      int     `json:"count"`
 }
 
@@ -648,7 +668,7 @@ type SampleProgress struct {
 	Steps     int
 	ETA       time.Duration
 	PerSecond float64 // images
-	// First is the index of the first preview, Previews the x̂0 of the batch at hand at this
+	// First is the place of the first preview among the Total, Previews the x̂0 of the batch at hand at this
 	// step; empty between previews.
 	First    int
 	Previews []*image.RGBA
@@ -678,6 +698,7 @@ type GalleryImageInfo struct {
 	Sampler    string
 	Steps      int
 	Eta        float64
+	Clip       bool // whether x̂0 was limited to the range of pixels at each step
 	Schedule   string
 	Class      string
 	Created    time.Time
@@ -761,7 +782,8 @@ type GalleryService interface {
 	// Delete moves galleries to the trash, DeleteImages some images. Both can be undone.
 	Delete(ctx context.Context, ids ...string) error
 	DeleteImages(ctx context.Context, refs ...Ref) error
-	// UseSettings is the request that made an image, for making more like it.
+	// UseSettings is the request that made an image, for making it again with others like it: the same pixels, on the
+	// same device with as many at once.
 	UseSettings(ctx context.Context, ref Ref) (SampleRequest, error)
 	// Trajectory samples an image again and keeps x_t, x̂0 and ε̂ of each step; the last element, with Sigma 0, is
 	// the image itself.

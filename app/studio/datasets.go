@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"image"
 	"io"
 	"io/fs"
 	"os"
@@ -627,11 +626,11 @@ func (s datasetService) Preview(ctx context.Context, req PreviewRequest) ([]Prev
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		var seen image.Image
-		if seen, err = data.Preview(img, pp, req.Seed, uint64(k)); err != nil {
+		seen, err := data.Preview(img, pp, req.Seed, uint64(k))
+		if err != nil {
 			return nil, err
 		}
-		out[k] = PreviewImage{Image: thumbs.ToRGBA(seen)}
+		out[k] = PreviewImage{Image: thumbs.ToRGBA(seen.Image), Flipped: seen.Flipped, Transform: seen.Transform}
 	}
 	return out, nil
 }

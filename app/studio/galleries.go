@@ -237,6 +237,9 @@ func (galleryService) Samplers() []SamplerInfo {
 	return out
 }
 
+// usualCount is how many images a new gallery has.
+const usualCount = 64
+
 func (s galleryService) Defaults(ctx context.Context, id string) (SampleRequest, error) {
 	e, err := s.use()
 	if err != nil {
@@ -253,7 +256,7 @@ func (s galleryService) Defaults(ctx context.Context, id string) (SampleRequest,
 		id = rows[0].ID
 	}
 	return SampleRequest{
-		Model: id, Checkpoint: -1, Sampler: galleries.DefaultSampler, Steps: galleries.DefaultSteps(galleries.DefaultSampler), Clip: true, Count: 64,
+		Model: id, Checkpoint: -1, Sampler: galleries.DefaultSampler, Steps: galleries.DefaultSteps(galleries.DefaultSampler), Clip: true, Count: usualCount,
 	}, nil
 }
 
@@ -355,14 +358,14 @@ func (s galleryService) Create(ctx context.Context, req SampleRequest, progress 
 	var told, indexed time.Time
 	now := SampleProgress{Gallery: id, Total: req.Count}
 	_, err = galleries.Sample(ctx, galleries.Request{
-		Model: m, Settings: req.settings(), N: req.Count, Out: dir, Compute: s.compute(), Version: version, Previews: progress != nil,
+		Model: m, Settings: req.settings(), N: req.Count, First: req.First, Out: dir, Compute: s.compute(), Version: version, Previews: progress != nil,
 		Events: func(ev galleries.Event) {
 			switch ev := ev.(type) {
 			case galleries.Progress:
 				now.Done, now.Total, now.Step, now.Steps = ev.Done, ev.Total, ev.Step, ev.Steps
 				now.PerSecond, now.ETA = ev.ImagesPerSecond, ev.ETA
 			case galleries.Preview:
-				now.First, now.Previews = ev.First, make([]*image.RGBA, len(ev.Images))
+				now.First, now.Previews = ev.First-req.First, make([]*image.RGBA, len(ev.Images))
 				for i, img := range ev.Images {
 					now.Previews[i] = thumbs.ToRGBA(img)
 				}
@@ -495,7 +498,7 @@ func (s galleryService) Info(ctx context.Context, ref Ref) (GalleryImageInfo, er
 	}
 	info := GalleryImageInfo{
 		Ref: ref, Width: cfg.Width, Height: cfg.Height, Seed: m.Seed, Index: m.Index, Model: m.Run, Checkpoint: m.Checkpoint,
-		Weights: m.EMA, Sampler: m.Sampler, Steps: m.Steps, Eta: m.Eta, Schedule: m.Schedule, Class: m.Class,
+		Weights: m.EMA, Sampler: m.Sampler, Steps: m.Steps, Eta: m.Eta, Clip: !m.NoClip, Schedule: m.Schedule, Class: m.Class,
 		Created: st.ModTime(), Version: m.Version, Parameters: m.Parameters, Path: path,
 	}
 	if _, err := f.Seek(0, 0); err == nil {
@@ -668,8 +671,8 @@ func (s galleryService) UseSettings(ctx context.Context, ref Ref) (SampleRequest
 		return SampleRequest{}, err
 	}
 	return SampleRequest{
-		Model: id, Checkpoint: m.Checkpoint, Weights: m.EMA, Sampler: m.Sampler, Steps: m.Steps, Eta: m.Eta, Clip: true, Class: m.Class,
-		Seed: m.Seed, Count: 64,
+		Model: id, Checkpoint: m.Checkpoint, Weights: m.EMA, Sampler: m.Sampler, Steps: m.Steps, Eta: m.Eta, Clip: !m.NoClip, Class: m.Class,
+		Seed: m.Seed, First: m.Index / usualCount * usualCount, Count: usualCount,
 	}, nil
 }
 

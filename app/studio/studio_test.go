@@ -16,10 +16,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/disintegration/imaging"
 	"github.com/stretchr/testify/require"
 
 	"unnoise/app/events"
 	"unnoise/app/workspace"
+	"unnoise/pipeline/data"
+	"unnoise/pipeline/export"
+	"unnoise/pipeline/model"
 )
 
 // TestMain keeps the tests away from the person's own settings.
@@ -183,6 +187,7 @@ func TestDatasetLife(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, pre, 8)
 	require.Equal(t, image.Rect(0, 0, 8, 8), pre[0].Image.Rect)
+	previewsOf(t, s, d.ID, int(items[0]))
 
 	// Rename, delete, undo.
 	long := strings.Repeat("龙", 200)
@@ -222,6 +227,44 @@ func TestDatasetLife(t *testing.T) {
 	got, err := s.Datasets.Get(ctx, d.ID)
 	require.NoError(t, err)
 	require.Equal(t, 41, got.Items)
+}
+
+// previewsOf requires that each preview is the plain one after what it says was done to it.
+func previewsOf(t *testing.T, s *Studio, id string, item int) {
+	t.Helper()
+	draw := func(augment bool) []PreviewImage {
+		out, err := s.Datasets.Preview(t.Context(), PreviewRequest{
+			Dataset: id, Item: item, Seed: 3, Count: 64, Preprocess: Preprocess{Width: 16, Height: 16, Channels: 3, Fit: "crop", Flip: augment, Augment: augment},
+		})
+		require.NoError(t, err)
+		return out
+	}
+	plain := draw(false)[0]
+	require.Empty(t, plain.Done())
+	var want [2][8]*image.NRGBA // by Flipped and Transform
+	for f, img := range []image.Image{plain.Image, imaging.FlipH(plain.Image)} {
+		want[f] = [8]*image.NRGBA{
+			imaging.Clone(img), imaging.FlipH(img), imaging.FlipV(img), imaging.Rotate180(img),
+			imaging.Transpose(img), imaging.Rotate270(img), imaging.Rotate90(img), imaging.Transverse(img),
+		}
+	}
+	seen := map[string]bool{}
+	for _, p := range draw(true) {
+		f := 0
+		if p.Flipped {
+			f = 1
+		}
+		require.Equal(t, want[f][p.Transform].Pix, p.Image.Pix, "flipped %v, transform %d", p.Flipped, p.Transform)
+		var words []string
+		for _, w := range p.Done() {
+			words = append(words, w.String())
+		}
+		seen[strings.Join(words, ", ")] = true
+	}
+	require.Contains(t, seen, "")
+	require.Contains(t, seen, "mirrored")
+	require.Contains(t, seen, "turned to the right")
+	require.Contains(t, seen, "mirrored, turned to the left")
 }
 
 func thumb(t *testing.T, s *Studio, ref Ref, px int) *image.RGBA {
@@ -506,6 +549,72 @@ func galleryOf(t *testing.T, s *Studio, g Gallery, req SampleRequest) {
 	require.NoError(t, err)
 	require.Equal(t, "Drachen", got.Name)
 	require.Equal(t, 2, got.Starred)
+}
+
+// importUntrained takes in a model with the weights it would begin with, at 8×8: enough to draw with.
+func importUntrained(t *testing.T, s *Studio) Model {
+	t.Helper()
+	spec, err := model.New("tiny", model.Options{Preprocess: data.Preprocess{Width: 8, Height: 8, Channels: 3}})
+	require.NoError(t, err)
+	w, err := spec.UNet.Init(1)
+	require.NoError(t, err)
+	dir := filepath.Join(t.TempDir(), "untrained")
+	require.NoError(t, export.Diffusers(dir, spec, w))
+	m, err := s.Models.Import(t.Context(), dir, "untrained", nil)
+	require.NoError(t, err)
+	return m
+}
+
+// What an image says of itself is enough to make the very same one again.
+func TestUseSettingsMakesTheSameImage(t *testing.T) {
+	ctx := t.Context()
+	s := openStudio(t, filepath.Join(t.TempDir(), "ws"))
+	req, err := s.Galleries.Defaults(ctx, importUntrained(t, s).ID)
+	require.NoError(t, err)
+	req.Steps, req.Seed, req.Count = 3, 5, 67
+	pixels := func(ref Ref) []byte {
+		img, err := s.Thumbs.Image(ctx, ref)
+		require.NoError(t, err)
+		return img.Pix
+	}
+	for _, c := range []struct {
+		sampler string
+		eta     float64
+		clip    bool
+	}{{"ddim", 0.7, false}, {"ddim", 0.7, true}, {"dpmpp2m", 0, false}} {
+		req.Sampler, req.Eta, req.Clip = c.sampler, c.eta, c.clip
+		g, err := s.Galleries.Create(ctx, req, nil)
+		require.NoError(t, err)
+		keys, err := s.Galleries.Images(ctx, ImageFilter{Gallery: g.ID})
+		require.NoError(t, err)
+		require.Len(t, keys, 67)
+		for _, i := range []int{5, 65} {
+			use, err := s.Galleries.UseSettings(ctx, keys[i].Ref)
+			require.NoError(t, err)
+			require.Equal(t, c.clip, use.Clip)
+			use.Count = 8 // as many at once as before; more are not needed here
+			again, err := s.Galleries.Create(ctx, use, func(p SampleProgress) {
+				if p.First < 0 || p.First >= p.Total {
+					t.Errorf("a preview of image %d of %d", p.First, p.Total)
+				}
+			})
+			require.NoError(t, err)
+			made, err := s.Galleries.Images(ctx, ImageFilter{Gallery: again.ID})
+			require.NoError(t, err)
+			last := made[i-use.First].Ref
+			info, err := s.Galleries.Info(ctx, last)
+			require.NoError(t, err)
+			require.Equal(t, i, info.Index)
+			require.Equal(t, c.clip, info.Clip)
+			require.Equal(t, pixels(keys[i].Ref), pixels(last))
+			use.Clip, use.First, use.Count = !use.Clip, i, 1
+			other, err := s.Galleries.Create(ctx, use, nil)
+			require.NoError(t, err)
+			made, err = s.Galleries.Images(ctx, ImageFilter{Gallery: other.ID})
+			require.NoError(t, err)
+			require.NotEqual(t, pixels(keys[i].Ref), pixels(made[0].Ref), "without the setting it would be another image")
+		}
+	}
 }
 
 func exportsOf(t *testing.T, s *Studio, g Gallery, run string) {

@@ -194,14 +194,18 @@ func TestPreviewShowsWhatTheNetworkSees(t *testing.T) {
 	c := build(t, rep, pp, t.TempDir())
 	const draws = 20
 	l := NewLoader(c, []int{0}, 1, pp, 5)
-	x := make([]float32, c.Dim())
+	x, class := make([]float32, c.Dim()), make([]int64, 1)
+	flips := map[bool]int{}
 	for k := range uint64(draws) {
-		l.Fill(int64(k), x, nil)
+		l.Fill(int64(k), x, class)
 		got, err := Preview(img, pp, 5, k)
 		require.NoError(t, err)
+		require.EqualValues(t, class[0], got.Transform)
+		flips[got.Flipped]++
 		for i := range 64 {
-			r, g, b, _ := got.At(i%8, i/8).RGBA()
+			r, g, b, _ := got.Image.At(i%8, i/8).RGBA()
 			require.Equal(t, []float32{x[i], x[64+i], x[128+i]}, []float32{unit[r>>8], unit[g>>8], unit[b>>8]})
 		}
 	}
+	require.Len(t, flips, 2)
 }

@@ -231,14 +231,22 @@ func (v view) strides(w, h int) (base, dx, dy int) {
 	return base, at(1, 0) - base, at(0, 1) - base
 }
 
+// View is a picture as the network would see it, and what was done to it besides bringing it to size and channels.
+type View struct {
+	Image     image.Image
+	Flipped   bool // mirrored left to right at random, which the network isn't told
+	Transform int  // below [Preprocess.Transforms]; its bits are 1: flip left to right, 2: flip top to bottom, 4: exchange x and y
+}
+
 // Preview returns the k-th random view of a picture that the network would see with these settings.
-func Preview(img image.Image, pp Preprocess, seed, k uint64) (image.Image, error) {
+func Preview(img image.Image, pp Preprocess, seed, k uint64) (View, error) {
 	if err := pp.Validate(); err != nil {
-		return nil, err
+		return View{}, err
 	}
 	src, dst := make([]byte, pp.Dim()), make([]byte, pp.Dim())
 	pp.planes(src, pp.render(img))
-	base, dx, dy := pp.draw(rng.New(seed, viewStream, k)).strides(pp.Width, pp.Height)
+	v := pp.draw(rng.New(seed, viewStream, k))
+	base, dx, dy := v.strides(pp.Width, pp.Height)
 	area := pp.Width * pp.Height
 	for c := range pp.Channels {
 		for y := range pp.Height {
@@ -247,5 +255,5 @@ func Preview(img image.Image, pp Preprocess, seed, k uint64) (image.Image, error
 			}
 		}
 	}
-	return pp.toImage(dst), nil
+	return View{Image: pp.toImage(dst), Flipped: v.flip, Transform: v.transform}, nil
 }

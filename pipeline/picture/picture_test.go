@@ -119,7 +119,7 @@ func TestScale(t *testing.T) {
 
 var meta = Meta{
 	Version: "0.1.0", Run: "0007-sprites", Checkpoint: 500, EMA: "0.999", Objective: "v", Schedule: "cosine",
-	Sampler: "ddim", Steps: 50, Eta: 0.5, Seed: math.MaxUint64, Index: 17, Class: "apples", Width: 32, Height: 24,
+	Sampler: "ddim", Steps: 50, Eta: 0.5, NoClip: true, Seed: math.MaxUint64, Index: 17, Class: "apples", Width: 32, Height: 24,
 }
 
 func TestPNGCarriesItsProvenance(t *testing.T) {

@@ -35,6 +35,7 @@ type Meta struct {
 	Sampler    string  `json:"sampler,omitempty"`
 	Steps      int     `json:"steps,omitempty"`
 	Eta        float64 `json:"eta"`
+	NoClip     bool    `json:"no_clip,omitempty"` // x̂0 was not limited to the range of pixels at each step
 	Seed       uint64  `json:"seed"`
 	Index      int     `json:"index"`           // of the picture under this seed; of a grid's first
 	Count      int     `json:"count,omitempty"` // of pictures, where this is a grid or an animation

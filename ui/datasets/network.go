@@ -6,6 +6,7 @@ import (
 	"image"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -180,10 +181,11 @@ func (t *networkTab) draw() {
 	for _, item := range t.items {
 		original := kit.NewPicture(previewSize, previewSize)
 		cells := []fyne.CanvasObject{original, container.NewCenter(widget.NewIcon(theme.NavigateNextIcon()))}
-		draws := make([]*kit.Picture, previewDraws)
+		draws, done := make([]*kit.Picture, previewDraws), make([]*widget.Label, previewDraws)
 		for i := range draws {
-			draws[i] = kit.NewPicture(previewSize, previewSize)
-			cells = append(cells, draws[i])
+			draws[i], done[i] = kit.NewPicture(previewSize, previewSize), kit.Muted("")
+			done[i].Alignment, done[i].Wrapping = fyne.TextAlignCenter, fyne.TextWrapWord
+			cells = append(cells, container.NewBorder(nil, done[i], nil, nil, draws[i]))
 		}
 		rows = append(rows, container.NewHBox(cells...))
 		t.cancels = append(t.cancels, t.d.s.Thumb(studio.Ref{Kind: studio.DatasetItem, Owner: t.d.id, Index: item}, previewSize-8, func(img *image.RGBA) {
@@ -205,6 +207,11 @@ func (t *networkTab) draw() {
 				}
 				for i, o := range out[:min(len(out), len(draws))] {
 					draws[i].Set(o.Image)
+					var words []string
+					for _, w := range o.Done() {
+						words = append(words, page.Text(w))
+					}
+					done[i].SetText(strings.Join(words, ", "))
 				}
 			})
 	}
