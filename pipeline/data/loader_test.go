@@ -194,7 +194,7 @@ func TestPreviewShowsWhatTheNetworkSees(t *testing.T) {
 	c := build(t, rep, pp, t.TempDir())
 	const draws = 20
 	l := NewLoader(c, []int{0}, 1, pp, 5)
-	x, class := make([]float32, c.Dim()), make([]int64, 1)
+	x, class := make([]float32, c.Dim()), make([]int64, c.Len()) // one each
 	flips := map[bool]int{}
 	for k := range uint64(draws) {
 		l.Fill(int64(k), x, class)
