@@ -91,34 +91,27 @@ func jobLine(s studio.Snapshot) string {
 	steps := func() string {
 		return lang.L("step {{.Step}} of {{.Steps}}", map[string]any{"Step": page.Int(s.Step), "Steps": page.Int(s.Steps)})
 	}
-	with := func(state, rest string) string {
-		line := state
+	if s.Busy() {
+		line := page.JobState(s.State)
 		if s.Name != "" {
 			line += " · " + short(s.Name, 24)
+		}
+		rest := ""
+		switch s.State {
+		case studio.JobStarting, studio.JobStopping:
+			rest = page.Text(s.Phase)
+		case studio.JobSampling:
+			rest = fmt.Sprintf("%d / %d", s.SampleDone, s.SampleTotal)
+		default:
+			rest = steps()
+		}
+		if s.State == studio.JobTraining && s.ETA > 0 {
+			rest += " · " + lang.L("{{.Time}} left", map[string]any{"Time": page.Duration(s.ETA)})
 		}
 		if rest != "" {
 			line += " · " + rest
 		}
 		return line
-	}
-	switch s.State {
-	case studio.JobStarting:
-		return with(lang.L("Starting…"), page.Text(s.Phase))
-	case studio.JobTraining:
-		rest := steps()
-		if s.ETA > 0 {
-			rest += " · " + lang.L("{{.Time}} left", map[string]any{"Time": page.Duration(s.ETA)})
-		}
-		return with(lang.L("Training"), rest)
-	case studio.JobPausing:
-		return with(lang.L("Pausing…"), steps())
-	case studio.JobPaused:
-		return with(lang.L("Paused"), steps())
-	case studio.JobSampling:
-		return with(lang.L("Sampling"), fmt.Sprintf("%d / %d", s.SampleDone, s.SampleTotal))
-	case studio.JobStopping:
-		return with(lang.L("Stopping…"), page.Text(s.Phase))
-	case studio.JobIdle:
 	}
 	if s.Queued > 0 {
 		return lang.N("{{.N}} run waits in the queue", s.Queued, map[string]any{"N": s.Queued})

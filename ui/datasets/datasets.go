@@ -10,10 +10,8 @@ import (
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
-	"fyne.io/fyne/v2/dialog"
 	"fyne.io/fyne/v2/lang"
 	"fyne.io/fyne/v2/layout"
-	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
 
 	"unnoise/app/events"
@@ -30,12 +28,12 @@ type Page struct {
 	s    *page.Services
 	root *fyne.Container
 
-	list    fyne.CanvasObject
-	grid    *fyne.Container
-	imports *fyne.Container
-	empty   *fyne.Container
-	tasks   []*importing
-	cancel  []func() // pictures on their way
+	list     fyne.CanvasObject
+	grid     *fyne.Container
+	imports  *fyne.Container
+	empty    *fyne.Container
+	tasks    []*importing
+	pictures page.Pending
 
 	one *detail // the dataset on show, or nil
 
@@ -91,17 +89,10 @@ func (p *Page) Shown() {
 // Hidden implements page.Page.
 func (p *Page) Hidden() {
 	p.shown = false
-	p.stopPictures()
+	p.pictures.Stop()
 	if p.one != nil {
 		p.one.pause()
 	}
-}
-
-func (p *Page) stopPictures() {
-	for _, c := range p.cancel {
-		c()
-	}
-	p.cancel = nil
 }
 
 // Open implements page.Opener.
@@ -200,11 +191,11 @@ func (p *Page) load() {
 }
 
 func (p *Page) fill(list []studio.Dataset) {
-	p.stopPictures()
+	p.pictures.Stop()
 	p.grid.RemoveAll()
 	for _, d := range list {
 		pic := kit.NewPicture(cover, cover)
-		p.cancel = append(p.cancel, p.s.Thumb(studio.Ref{Kind: studio.DatasetCover, Owner: d.ID}, cover-8, func(img *image.RGBA) {
+		p.pictures.Add(p.s.Thumb(studio.Ref{Kind: studio.DatasetCover, Owner: d.ID}, cover-8, func(img *image.RGBA) {
 			if img != nil {
 				pic.Set(img)
 			}
@@ -253,7 +244,7 @@ func (p *Page) show(id string) {
 		p.one.reload()
 		return
 	}
-	p.stopPictures()
+	p.pictures.Stop()
 	if p.one != nil {
 		p.one.pause()
 	}
@@ -279,41 +270,14 @@ func (p *Page) back() {
 
 // importDialog asks for a path and a name.
 func (p *Page) importDialog() {
-	path := p.s.NewEntry()
-	path.SetPlaceHolder(lang.L("Folder, zip or IDX file"))
-	name := p.s.NewEntry()
-	name.SetPlaceHolder(lang.L("Name (the file's, if left empty)"))
-	var d *dialog.CustomDialog
-	start := kit.Button(lang.L("Import"), icons.Import, widget.HighImportance, nil)
-	start.Disable()
-	path.OnChanged = func(s string) {
-		if s == "" {
-			start.Disable()
-		} else {
-			start.Enable()
-		}
-	}
-	start.OnTapped = func() {
-		d.Hide()
-		p.importPath(path.Text, name.Text)
-	}
-	path.OnSubmitted = func(s string) {
-		if s != "" {
-			start.OnTapped()
-		}
-	}
-	folder := kit.Button(lang.L("Folder…"), theme.FolderOpenIcon(), widget.MediumImportance, func() { p.s.PickFolder(func(s string) { path.SetText(s) }) })
-	file := kit.Button(lang.L("File…"), theme.FileIcon(), widget.MediumImportance, func() { p.s.PickFile(nil, func(s string) { path.SetText(s) }) })
-	cancel := kit.Button(lang.L("Cancel"), nil, widget.MediumImportance, func() { d.Hide() })
-	demo := kit.Button(lang.L("Use the demo pictures"), icons.Demo, widget.LowImportance, func() { d.Hide(); p.importDemo() })
-	body := container.NewVBox(
-		kit.Muted(lang.L("Pictures are read where they are and never changed. A folder within the folder makes a class. You can also drop a folder or zip anywhere onto this window.")),
-		container.NewBorder(nil, nil, nil, kit.Buttons(folder, file), path), name,
-		container.NewBorder(nil, nil, demo, kit.Buttons(cancel, start)))
-	d = dialog.NewCustomWithoutButtons(lang.L("Import pictures"), body, p.s.Window)
-	d.Resize(fyne.NewSize(min(620, p.s.Window.Canvas().Size().Width-40), 0))
-	p.s.ShowDialog(d)
-	p.s.Window.Canvas().Focus(path)
+	p.s.AskImport(page.Import{
+		Title: lang.L("Import pictures"),
+		About: lang.L("Pictures are read where they are and never changed. A folder within the folder makes a class. You can also drop a folder or zip anywhere onto this window."),
+		Path:  lang.L("Folder, zip or IDX file"), Name: lang.L("Name (the file's, if left empty)"),
+		Files: true,
+		Other: kit.Button(lang.L("Use the demo pictures"), icons.Demo, widget.LowImportance, p.importDemo),
+		Do:    p.importPath,
+	})
 }
 
 func (p *Page) importDemo() {

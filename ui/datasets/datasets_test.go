@@ -55,7 +55,7 @@ func TestImportByDialog(t *testing.T) {
 	b.Tap("Train on it")
 	list, err := b.S.Studio.Datasets.List(context.Background())
 	require.NoError(t, err)
-	require.Equal(t, []pagetest.Visit{{To: page.Train, Target: page.TrainOn{Dataset: list[0].ID}}}, b.Visits)
+	require.Equal(t, []pagetest.Navigation{{To: page.Train, Target: page.TrainOn{Dataset: list[0].ID}}}, b.Visits)
 }
 
 func TestImportOfNothingSaysWhy(t *testing.T) {

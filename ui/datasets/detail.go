@@ -6,7 +6,6 @@ import (
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
-	"fyne.io/fyne/v2/dialog"
 	"fyne.io/fyne/v2/lang"
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
@@ -176,17 +175,9 @@ func (d *detail) change(text string, work func(ctx context.Context) error) {
 }
 
 func (d *detail) rename() {
-	e := d.s.NewEntry()
-	e.SetText(d.ds.Name)
-	dlg := dialog.NewCustomConfirm(lang.L("Rename the dataset"), lang.L("Rename"), lang.L("Cancel"), e, func(ok bool) {
-		if ok {
-			name := e.Text
-			d.s.Do(func(ctx context.Context) error { return d.s.Studio.Datasets.Rename(ctx, d.id, name) }, nil)
-		}
-	}, d.s.Window)
-	dlg.Resize(fyne.NewSize(420, 0))
-	d.s.ShowDialog(dlg)
-	d.s.Window.Canvas().Focus(e)
+	d.s.AskName(lang.L("Rename the dataset"), d.ds.Name, func(ctx context.Context, name string) error {
+		return d.s.Studio.Datasets.Rename(ctx, d.id, name)
+	})
 }
 
 func (d *detail) rescan() {

@@ -397,7 +397,7 @@ func (p *Page) interpolateSelected() {
 		return
 	}
 	frames := form.NewEntry(p.s, "16", form.Whole(2, 240), nil)
-	ask(p.s, lang.L("Walk between two"), lang.L("Sample"), container.NewVBox(
+	p.s.Ask(lang.L("Walk between two"), lang.L("Sample"), container.NewVBox(
 		kit.Muted(lang.L("Samples the pictures between two seeds, along the great circle from one noise to the other, with the settings of the first.")),
 		kit.Row(lang.L("Frames"), "", frames)), func() {
 		n, err := strconv.Atoi(frames.Entry.Text)

@@ -514,10 +514,8 @@ func (p *Page) rename() {
 	if !ok {
 		return
 	}
-	e := p.s.NewEntry()
-	e.SetText(g.Name)
-	ask(p.s, lang.L("Rename the gallery"), lang.L("Rename"), e, func() {
-		p.s.Do(func(ctx context.Context) error { return p.s.Studio.Galleries.Rename(ctx, g.ID, e.Text) }, nil)
+	p.s.AskName(lang.L("Rename the gallery"), g.Name, func(ctx context.Context, name string) error {
+		return p.s.Studio.Galleries.Rename(ctx, g.ID, name)
 	})
 }
 

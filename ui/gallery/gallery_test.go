@@ -165,7 +165,7 @@ func TestGallery(t *testing.T) {
 	// More like it.
 	g.Select(0)
 	b.Wait("the metadata", func() bool { return containsText(inspector, "16 × 16") })
-	more := buttonIn(inspector, "Use these settings")
+	more := pagetest.ButtonIn(inspector, "Use these settings")
 	require.NotNil(t, more)
 	test.Tap(more)
 	b.Wait("the dialog", func() bool { return b.Button("Sample") != nil && entryOf(b, "3") != nil })
@@ -173,34 +173,5 @@ func TestGallery(t *testing.T) {
 }
 
 func containsText(o fyne.CanvasObject, s string) bool {
-	found := false
-	visit(o, func(o fyne.CanvasObject) {
-		if l, ok := o.(*widget.Label); ok && l.Visible() && l.Text == s {
-			found = true
-		}
-	})
-	return found
-}
-
-func buttonIn(o fyne.CanvasObject, text string) (found *widget.Button) {
-	visit(o, func(o fyne.CanvasObject) {
-		if b, ok := o.(*widget.Button); ok && b.Text == text {
-			found = b
-		}
-	})
-	return found
-}
-
-func visit(o fyne.CanvasObject, f func(fyne.CanvasObject)) {
-	f(o)
-	switch o := o.(type) {
-	case *fyne.Container:
-		for _, c := range o.Objects {
-			visit(c, f)
-		}
-	case fyne.Widget:
-		for _, c := range test.WidgetRenderer(o).Objects() {
-			visit(c, f)
-		}
-	}
+	return pagetest.In(o, func(l *widget.Label) bool { return l.Visible() && l.Text == s }) != nil
 }

@@ -10,9 +10,7 @@ import (
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
-	"fyne.io/fyne/v2/dialog"
 	"fyne.io/fyne/v2/lang"
-	"fyne.io/fyne/v2/layout"
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
 
@@ -37,7 +35,7 @@ type inspector struct {
 }
 
 func newInspector(p *Page) *inspector {
-	n := &inspector{p: p, pic: kit.NewPicture(220, 220), facts: container.New(layout.NewFormLayout())}
+	n := &inspector{p: p, pic: kit.NewPicture(220, 220), facts: kit.Facts()}
 	n.none = kit.Muted("")
 	n.line = kit.Muted("")
 	n.line.Selectable = true
@@ -104,19 +102,7 @@ func (n *inspector) show(ref studio.Ref) {
 func (n *inspector) fill() {
 	i := n.info
 	n.facts.Objects = nil
-	add := func(name, value string) {
-		if value == "" {
-			return
-		}
-		k := widget.NewLabel(name)
-		k.Importance = widget.LowImportance
-		k.SizeName = theme.SizeNameCaptionText
-		v := widget.NewLabel(value)
-		v.Wrapping = fyne.TextWrapBreak
-		v.Selectable = true
-		n.facts.Add(k)
-		n.facts.Add(v)
-	}
+	add := func(name, value string) { kit.AddFact(n.facts, name, value) }
 	add(lang.L("Model"), i.Model)
 	if i.Checkpoint > 0 {
 		add(lang.L("Step"), page.Int(i.Checkpoint))
@@ -162,17 +148,3 @@ func (n *inspector) reuse() {
 }
 
 func (n *inspector) reveal() { n.p.revealRef(n.ref) }
-
-// ask shows a small dialog around one control.
-func ask(s *page.Services, title, yes string, o fyne.CanvasObject, do func()) {
-	d := dialog.NewCustomConfirm(title, yes, lang.L("Cancel"), o, func(ok bool) {
-		if ok {
-			do()
-		}
-	}, s.Window)
-	d.Resize(fyne.NewSize(420, 0))
-	s.ShowDialog(d)
-	if f, ok := o.(fyne.Focusable); ok {
-		s.Window.Canvas().Focus(f)
-	}
-}

@@ -50,10 +50,10 @@ type Page struct {
 	startRow *widget.Label
 	start    fyne.CanvasObject
 
-	shown  bool
-	dirty  bool
-	loaded time.Time
-	cancel []func() // pictures on their way
+	shown    bool
+	dirty    bool
+	loaded   time.Time
+	pictures page.Pending
 }
 
 // New returns the page.
@@ -153,14 +153,7 @@ func (p *Page) Shown() {
 // Hidden implements page.Page.
 func (p *Page) Hidden() {
 	p.shown = false
-	p.stopPictures()
-}
-
-func (p *Page) stopPictures() {
-	for _, c := range p.cancel {
-		c()
-	}
-	p.cancel = nil
+	p.pictures.Stop()
 }
 
 // Event implements page.EventHandler.
@@ -240,22 +233,11 @@ func orNone(v float64) float64 {
 }
 
 func stateLine(s studio.Snapshot) string {
-	switch s.State {
-	case studio.JobStarting:
-		return lang.L("Starting…")
-	case studio.JobTraining:
-		return lang.L("Training") + " · " + lang.L("step {{.Step}} of {{.Steps}}", map[string]any{"Step": page.Int(s.Step), "Steps": page.Int(s.Steps)})
-	case studio.JobPausing:
-		return lang.L("Pausing…")
-	case studio.JobPaused:
-		return lang.L("Paused")
-	case studio.JobSampling:
-		return lang.L("Sampling")
-	case studio.JobStopping:
-		return lang.L("Stopping…")
-	case studio.JobIdle:
+	line := page.JobState(s.State)
+	if s.State == studio.JobTraining {
+		line += " · " + lang.L("step {{.Step}} of {{.Steps}}", map[string]any{"Step": page.Int(s.Step), "Steps": page.Int(s.Steps)})
 	}
-	return ""
+	return line
 }
 
 type found struct {
@@ -291,7 +273,7 @@ func (p *Page) load() {
 }
 
 func (p *Page) show(f found) {
-	p.stopPictures()
+	p.pictures.Stop()
 	p.begin.Objects = nil
 	if len(f.runs) == 0 && len(f.galleries) == 0 {
 		p.begin.Objects = []fyne.CanvasObject{p.welcome()}
@@ -334,7 +316,7 @@ func visible(o fyne.CanvasObject, on bool) {
 // tile is a card with a picture, a name and a line about it.
 func (p *Page) tile(ref studio.Ref, name, line string, tapped func()) fyne.CanvasObject {
 	pic := kit.NewPicture(picture, picture)
-	p.cancel = append(p.cancel, p.s.Thumb(ref, picture-8, func(img *image.RGBA) { p.setPicture(pic, img) }))
+	p.pictures.Add(p.s.Thumb(ref, picture-8, func(img *image.RGBA) { p.setPicture(pic, img) }))
 	text := container.New(layout.NewCustomPaddedVBoxLayout(-10), kit.Ellipsis(name, true), kit.Caption(line))
 	return kit.NewTapCard(container.NewBorder(pic, nil, nil, nil, text), tapped)
 }

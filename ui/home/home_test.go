@@ -54,7 +54,7 @@ func TestDemoStartsAndShowsTheRun(t *testing.T) {
 	require.True(t, st.Installed, "make library installs it")
 	b.Tap("Try the demo")
 	b.Wait("the visit to Train", func() bool { return len(b.Visits) == 1 })
-	require.Equal(t, pagetest.Visit{To: page.Train, Target: page.WatchRun{}}, b.Visits[0])
+	require.Equal(t, pagetest.Navigation{To: page.Train, Target: page.WatchRun{}}, b.Visits[0])
 	b.Wait("the running card", func() bool { return b.Shows("Training · step") && b.Button("Watch it learn") != nil })
 	b.WaitText("Recent runs")
 	b.Tap("Try the demo")

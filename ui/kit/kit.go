@@ -340,3 +340,21 @@ func Button(text string, icon fyne.Resource, imp widget.Importance, do func()) *
 	b.Importance = imp
 	return b
 }
+
+// Facts is a list of names and values that can be copied.
+func Facts() *fyne.Container { return container.New(layout.NewFormLayout()) }
+
+// AddFact adds a line to facts; one without a value is left out.
+func AddFact(facts *fyne.Container, name, value string) {
+	if value == "" {
+		return
+	}
+	k := widget.NewLabel(name)
+	k.Importance = widget.LowImportance
+	k.SizeName = theme.SizeNameCaptionText
+	v := widget.NewLabel(value)
+	v.Wrapping = fyne.TextWrapBreak
+	v.Selectable = true
+	facts.Add(k)
+	facts.Add(v)
+}

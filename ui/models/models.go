@@ -11,7 +11,6 @@ import (
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
-	"fyne.io/fyne/v2/dialog"
 	"fyne.io/fyne/v2/lang"
 	"fyne.io/fyne/v2/layout"
 	"fyne.io/fyne/v2/theme"
@@ -42,7 +41,7 @@ type Page struct {
 	facts                 *fyne.Container
 	sample, export, again *widget.Button
 	rename, remove        *widget.Button
-	cancel                []func()
+	pictures              page.Pending
 	dirty                 bool
 	loaded                time.Time
 }
@@ -112,14 +111,7 @@ func (p *Page) Shown() {
 
 // Hidden implements page.Page.
 func (p *Page) Hidden() {
-	p.stopPictures()
-}
-
-func (p *Page) stopPictures() {
-	for _, c := range p.cancel {
-		c()
-	}
-	p.cancel = nil
+	p.pictures.Stop()
 }
 
 // Event implements page.EventHandler.
@@ -211,7 +203,7 @@ func (p *Page) load() {
 }
 
 func (p *Page) fill(list []studio.Model) {
-	p.stopPictures()
+	p.pictures.Stop()
 	p.models = p.models[:0]
 	p.own.RemoveAll()
 	p.imported.RemoveAll()
@@ -227,7 +219,7 @@ func (p *Page) fill(list []studio.Model) {
 			}
 			p.models = append(p.models, m)
 			pic := kit.NewPicture(cover, cover)
-			p.cancel = append(p.cancel, p.s.Thumb(m.Cover, cover-8, func(img *image.RGBA) {
+			p.pictures.Add(p.s.Thumb(m.Cover, cover-8, func(img *image.RGBA) {
 				if img != nil {
 					pic.Set(img)
 				}
@@ -331,39 +323,12 @@ func (p *Page) choose(id string) {
 
 // importDialog asks for a diffusers folder.
 func (p *Page) importDialog() {
-	path := p.s.NewEntry()
-	path.SetPlaceHolder(lang.L("Folder of the model"))
-	name := p.s.NewEntry()
-	name.SetPlaceHolder(lang.L("Name (the folder's, if left empty)"))
-	var d *dialog.CustomDialog
-	start := kit.Button(lang.L("Import"), icons.Import, widget.HighImportance, nil)
-	start.Disable()
-	path.OnChanged = func(s string) {
-		if s == "" {
-			start.Disable()
-		} else {
-			start.Enable()
-		}
-	}
-	start.OnTapped = func() {
-		d.Hide()
-		p.importPath(path.Text, name.Text)
-	}
-	path.OnSubmitted = func(s string) {
-		if s != "" {
-			start.OnTapped()
-		}
-	}
-	folder := kit.Button(lang.L("Folder…"), theme.FolderOpenIcon(), widget.MediumImportance, func() { p.s.PickFolder(func(s string) { path.SetText(s) }) })
-	cancel := kit.Button(lang.L("Cancel"), nil, widget.MediumImportance, func() { d.Hide() })
-	body := container.NewVBox(
-		kit.Muted(lang.L("A UNet2DModel saved by diffusers: a folder with config.json and its safetensors, or a pipeline folder with unet inside. A checked copy is kept in the workspace.")),
-		container.NewBorder(nil, nil, nil, folder, path), name,
-		container.NewBorder(nil, nil, nil, kit.Buttons(cancel, start)))
-	d = dialog.NewCustomWithoutButtons(lang.L("Import a model"), body, p.s.Window)
-	d.Resize(fyne.NewSize(min(620, p.s.Window.Canvas().Size().Width-40), 0))
-	p.s.ShowDialog(d)
-	p.s.Window.Canvas().Focus(path)
+	p.s.AskImport(page.Import{
+		Title: lang.L("Import a model"),
+		About: lang.L("A UNet2DModel saved by diffusers: a folder with config.json and its safetensors, or a pipeline folder with unet inside. A checked copy is kept in the workspace."),
+		Path:  lang.L("Folder of the model"), Name: lang.L("Name (the folder's, if left empty)"),
+		Do: p.importPath,
+	})
 }
 
 func (p *Page) importPath(path, name string) {
@@ -384,17 +349,9 @@ func (p *Page) importPath(path, name string) {
 }
 
 func (p *Page) renameModel(m studio.Model) {
-	e := p.s.NewEntry()
-	e.SetText(m.Name)
-	d := dialog.NewCustomConfirm(lang.L("Rename the model"), lang.L("Rename"), lang.L("Cancel"), e, func(ok bool) {
-		if ok {
-			name := e.Text
-			p.s.Do(func(ctx context.Context) error { return p.s.Studio.Models.Rename(ctx, m.ID, name) }, nil)
-		}
-	}, p.s.Window)
-	d.Resize(fyne.NewSize(420, 0))
-	p.s.ShowDialog(d)
-	p.s.Window.Canvas().Focus(e)
+	p.s.AskName(lang.L("Rename the model"), m.Name, func(ctx context.Context, name string) error {
+		return p.s.Studio.Models.Rename(ctx, m.ID, name)
+	})
 }
 
 func (p *Page) removeModel(m studio.Model) {

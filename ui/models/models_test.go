@@ -19,7 +19,7 @@ func TestNoModels(t *testing.T) {
 	b := pagetest.Open(t, models.New)
 	b.WaitText("No models yet")
 	b.Tap("Train one")
-	require.Equal(t, []pagetest.Visit{{To: page.Train}}, b.Visits)
+	require.Equal(t, []pagetest.Navigation{{To: page.Train}}, b.Visits)
 	require.Nil(t, b.Page.(page.Inspected).Inspector())
 }
 
@@ -56,7 +56,7 @@ func TestATrainedRunIsAModel(t *testing.T) {
 	require.Nil(t, b.Button("Move to the trash"), "a run is deleted under Runs")
 	b.Tap("Sample it…")
 	b.Tap("Show the run")
-	require.Equal(t, []pagetest.Visit{
+	require.Equal(t, []pagetest.Navigation{
 		{To: page.Gallery, Target: page.NewGallery{Model: run.ID, Checkpoint: -1}},
 		{To: page.Runs, Target: page.ShowRun{Run: run.ID}},
 	}, b.Visits)

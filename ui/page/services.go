@@ -8,6 +8,7 @@ import (
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/dialog"
+	"fyne.io/fyne/v2/lang"
 	"fyne.io/fyne/v2/widget"
 
 	"unnoise/app/studio"
@@ -160,6 +161,30 @@ func (s *Services) Confirm(title, text, yes, no string, danger bool, then func()
 	}
 	d.Resize(fyne.NewSize(440, 0))
 	s.ShowDialog(d)
+}
+
+// Ask shows a small dialog around one control, which gets the keyboard if it can have it.
+func (s *Services) Ask(title, yes string, o fyne.CanvasObject, then func()) {
+	d := dialog.NewCustomConfirm(title, yes, lang.L("Cancel"), o, func(ok bool) {
+		if ok {
+			then()
+		}
+	}, s.Window)
+	d.Resize(fyne.NewSize(420, 0))
+	s.ShowDialog(d)
+	if f, ok := o.(fyne.Focusable); ok {
+		s.Window.Canvas().Focus(f)
+	}
+}
+
+// AskName asks for another name and gives it to rename, off the UI thread.
+func (s *Services) AskName(title, old string, rename func(ctx context.Context, name string) error) {
+	e := s.NewEntry()
+	e.SetText(old)
+	s.Ask(title, lang.L("Rename"), e, func() {
+		name := e.Text
+		s.Do(func(ctx context.Context) error { return rename(ctx, name) }, nil)
+	})
 }
 
 // Fail shows an error to the user until it is dismissed. A nil error and a cancelled context show nothing.

@@ -123,6 +123,26 @@ func When(t time.Time) string {
 	return t.Format("2006-01-02")
 }
 
+// JobState is what the running job does, in a word; nothing while none runs.
+func JobState(s studio.JobState) string {
+	switch s {
+	case studio.JobStarting:
+		return lang.L("Starting…")
+	case studio.JobTraining:
+		return lang.L("Training")
+	case studio.JobPausing:
+		return lang.L("Pausing…")
+	case studio.JobPaused:
+		return lang.L("Paused")
+	case studio.JobSampling:
+		return lang.L("Sampling")
+	case studio.JobStopping:
+		return lang.L("Stopping…")
+	case studio.JobIdle:
+	}
+	return ""
+}
+
 // RunState is the state of a run in a word.
 func RunState(s studio.RunState) string {
 	switch s {

@@ -38,3 +38,17 @@ func (s *Services) Thumb(ref studio.Ref, units float32, show func(*image.RGBA)) 
 		drop()
 	}
 }
+
+// Pending is the pictures that a page waits for; it gives them up when it is left.
+type Pending []func()
+
+// Add notes how to give a picture up.
+func (p *Pending) Add(cancel func()) { *p = append(*p, cancel) }
+
+// Stop gives up those that have not come.
+func (p *Pending) Stop() {
+	for _, cancel := range *p {
+		cancel()
+	}
+	*p = nil
+}

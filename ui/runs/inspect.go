@@ -11,7 +11,6 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/lang"
-	"fyne.io/fyne/v2/layout"
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
 
@@ -44,7 +43,7 @@ type inspector struct {
 }
 
 func newInspector(p *Page) *inspector {
-	n := &inspector{p: p, pic: kit.NewPicture(200, 200), facts: container.New(layout.NewFormLayout())}
+	n := &inspector{p: p, pic: kit.NewPicture(200, 200), facts: kit.Facts()}
 	n.none = kit.Muted(lang.L("Select a run to see more of it."))
 	n.state = kit.Text("")
 	later := func(string) {
@@ -159,16 +158,7 @@ func (n *inspector) show(r *studio.Run) {
 func (n *inspector) fill() {
 	r := n.run
 	n.facts.Objects = nil
-	add := func(name, value string) {
-		k := widget.NewLabel(name)
-		k.Importance = widget.LowImportance
-		k.SizeName = theme.SizeNameCaptionText
-		v := widget.NewLabel(value)
-		v.Wrapping = fyne.TextWrapBreak
-		v.Selectable = true
-		n.facts.Add(k)
-		n.facts.Add(v)
-	}
+	add := func(name, value string) { kit.AddFact(n.facts, name, value) }
 	add(lang.L("Dataset"), r.Dataset)
 	add(lang.L("Network"), fmt.Sprintf("%s, %d × %d × %d", r.Preset, r.Width, r.Height, r.Channels))
 	add(lang.L("Parameters"), page.Int(r.Params))

@@ -6,9 +6,7 @@ import (
 	"slices"
 
 	"fyne.io/fyne/v2"
-	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/lang"
-	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
 
 	"unnoise/app/studio"
@@ -16,6 +14,7 @@ import (
 	"unnoise/ui/page"
 	"unnoise/ui/widgets/form"
 	"unnoise/ui/widgets/plot"
+	"unnoise/ui/widgets/runview"
 )
 
 // overlay draws the curves of the marked runs and the selected one on the same axes.
@@ -42,32 +41,19 @@ func newOverlay(p *Page) *overlay {
 	o := &overlay{p: p, plot: plot.New(), logs: map[string]*runLog{}}
 	o.plot.XTitle = lang.L("step")
 	o.plot.Empty = lang.L("Tick runs to compare their curves.")
-	o.plot.SetLog(true)
 	metric := widget.NewSelect([]string{lang.L("training loss"), lang.L("held-out loss"), lang.L("gradient norm")}, nil)
 	metric.SetSelectedIndex(0)
 	metric.OnChanged = func(string) {
 		o.metric = metric.SelectedIndex()
 		o.draw()
 	}
-	axis := widget.NewSelect([]string{lang.L("by step"), lang.L("by time")}, nil)
-	axis.SetSelectedIndex(0)
-	axis.OnChanged = func(string) {
-		o.byTime = axis.SelectedIndex() == 1
-		o.plot.Reset()
+	controls := runview.Controls(o.plot, func(byTime bool) {
+		o.byTime = byTime
 		o.draw()
-	}
-	log := widget.NewCheck(lang.L("Log axis"), o.plot.SetLog)
-	log.Checked = true
-	smooth := widget.NewSlider(0, 0.99)
-	smooth.Step = 0.01
-	smooth.Value = 0.6
-	o.plot.SetSmoothing(0.6)
-	smooth.OnChanged = o.plot.SetSmoothing
+	})
 	o.hint = kit.Heading(lang.L("Curves"))
 	o.hint.Truncation = fyne.TextTruncateEllipsis
-	slide := container.NewHBox(widget.NewLabel(lang.L("Smoothing")), container.NewGridWrap(fyne.NewSize(110, 32), smooth))
-	fit := kit.Button(lang.L("Fit"), theme.ZoomFitIcon(), widget.LowImportance, o.plot.Reset)
-	o.root = kit.Card(form.Toolbars(o.plot, []fyne.CanvasObject{o.hint, metric, axis, log, slide, fit}))
+	o.root = kit.Card(form.Toolbars(o.plot, append([]fyne.CanvasObject{o.hint, metric}, controls...)))
 	return o
 }
 

@@ -84,9 +84,9 @@ func TestRuns(t *testing.T) {
 		require.NoError(t, err)
 		return n == 1
 	})
-	test.Tap(button(inspector, "Use these settings"))
-	require.Equal(t, pagetest.Visit{To: page.Train, Target: page.TrainLike{Run: first.ID}}, b.Visits[len(b.Visits)-1])
-	require.True(t, button(inspector, "Continue").Disabled(), "all its steps are done")
+	test.Tap(pagetest.ButtonIn(inspector, "Use these settings"))
+	require.Equal(t, pagetest.Navigation{To: page.Train, Target: page.TrainLike{Run: first.ID}}, b.Visits[len(b.Visits)-1])
+	require.True(t, pagetest.ButtonIn(inspector, "Continue").Disabled(), "all its steps are done")
 	path, err := b.S.Studio.Runs.Path(ctx, first.ID)
 	require.NoError(t, err)
 	require.True(t, b.Page.(page.KeyHandler).TypedKey(&fyne.KeyEvent{Name: fyne.KeyDelete}))
@@ -99,34 +99,6 @@ func TestRuns(t *testing.T) {
 	require.NotEmpty(t, fs)
 }
 
-func entry(o fyne.CanvasObject, placeholder string) (found *page.Entry) {
-	visit(o, func(o fyne.CanvasObject) {
-		if e, ok := o.(*page.Entry); ok && e.PlaceHolder == placeholder {
-			found = e
-		}
-	})
-	return found
-}
-
-func button(o fyne.CanvasObject, text string) (found *widget.Button) {
-	visit(o, func(o fyne.CanvasObject) {
-		if b, ok := o.(*widget.Button); ok && b.Text == text {
-			found = b
-		}
-	})
-	return found
-}
-
-func visit(o fyne.CanvasObject, f func(fyne.CanvasObject)) {
-	f(o)
-	switch o := o.(type) {
-	case *fyne.Container:
-		for _, c := range o.Objects {
-			visit(c, f)
-		}
-	case fyne.Widget:
-		for _, c := range test.WidgetRenderer(o).Objects() {
-			visit(c, f)
-		}
-	}
+func entry(o fyne.CanvasObject, placeholder string) *page.Entry {
+	return pagetest.In(o, func(e *page.Entry) bool { return e.PlaceHolder == placeholder })
 }

@@ -37,15 +37,15 @@ type Bench struct {
 	Window fyne.Window
 
 	// Visits are the pages that were asked for, with their targets.
-	Visits []Visit
+	Visits []Navigation
 
 	mu     sync.Mutex
 	posted []func()
 	events []studio.Event
 }
 
-// Visit is one call of Services.Navigate.
-type Visit struct {
+// Navigation is one call of Services.Navigate.
+type Navigation struct {
 	To     page.ID
 	Target any
 }
@@ -67,7 +67,7 @@ func Open(t testing.TB, makePage func(*page.Services) page.Page) *Bench {
 		defer b.mu.Unlock()
 		b.posted = append(b.posted, f)
 	}
-	b.S.Navigate = func(id page.ID, target any) { b.Visits = append(b.Visits, Visit{id, target}) }
+	b.S.Navigate = func(id page.ID, target any) { b.Visits = append(b.Visits, Navigation{id, target}) }
 	unsubscribe := st.Subscribe(func(e studio.Event) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -210,6 +210,36 @@ func (b *Bench) Tap(label string) {
 	b.Wait("the button "+label, func() bool { o := b.Button(label); return o != nil && !o.Disabled() })
 	test.Tap(b.Button(label))
 	b.Turn()
+}
+
+// Visit visits an object and all within it, whether on show or not: an inspector, say, which only the shell shows.
+func Visit(o fyne.CanvasObject, f func(fyne.CanvasObject)) {
+	f(o)
+	switch o := o.(type) {
+	case *fyne.Container:
+		for _, c := range o.Objects {
+			Visit(c, f)
+		}
+	case fyne.Widget:
+		for _, c := range test.WidgetRenderer(o).Objects() {
+			Visit(c, f)
+		}
+	}
+}
+
+// In is the last thing of a type within an object for which ok holds, or the zero value.
+func In[T fyne.CanvasObject](o fyne.CanvasObject, ok func(T) bool) (found T) {
+	Visit(o, func(o fyne.CanvasObject) {
+		if v, is := o.(T); is && ok(v) {
+			found = v
+		}
+	})
+	return found
+}
+
+// ButtonIn is the button with a label within an object, or nil.
+func ButtonIn(o fyne.CanvasObject, label string) *widget.Button {
+	return In(o, func(b *widget.Button) bool { return b.Text == label })
 }
 
 // Pictures writes n small distinct pictures into a folder per class and returns the folder.

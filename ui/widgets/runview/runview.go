@@ -76,28 +76,16 @@ func New(s *page.Services) *View {
 	v.bars = plot.NewBars(lang.L("little noise"), lang.L("much noise"))
 	v.heat = plot.NewHeat()
 
-	log := widget.NewCheck(lang.L("Log axis"), v.Loss.SetLog)
-	log.SetChecked(true)
-	axis := widget.NewSelect([]string{lang.L("by step"), lang.L("by time")}, nil)
-	axis.SetSelectedIndex(0)
-	axis.OnChanged = func(string) {
-		v.byTime = axis.SelectedIndex() == 1
-		v.Loss.Reset()
-		v.redraw()
-	}
-	smooth := widget.NewSlider(0, 0.99)
-	smooth.Step = 0.01
-	smooth.Value = smoothing
-	v.Loss.SetSmoothing(smoothing)
 	v.speed.SetSmoothing(smoothing)
-	smooth.OnChanged = v.Loss.SetSmoothing
-	reset := kit.Button(lang.L("Fit"), theme.ZoomFitIcon(), widget.LowImportance, v.Loss.Reset)
-	slide := container.NewHBox(widget.NewLabel(lang.L("Smoothing")), container.NewGridWrap(fyne.NewSize(110, 32), smooth))
+	controls := Controls(v.Loss, func(byTime bool) {
+		v.byTime = byTime
+		v.redraw()
+	})
 	small := container.NewGridWithColumns(4,
 		titled(lang.L("Loss by noise level"), v.bars), titled(lang.L("Noise levels over time"), v.heat),
 		titled(lang.L("Learning rate"), v.lr), titled(lang.L("Images per second"), v.speed))
 	plots := container.NewBorder(nil, container.New(tall(150), small), nil, nil, v.Loss)
-	curves := kit.Card(form.Toolbars(plots, []fyne.CanvasObject{kit.Heading(lang.L("Curves")), log, axis, slide, reset}))
+	curves := kit.Card(form.Toolbars(plots, append([]fyne.CanvasObject{kit.Heading(lang.L("Curves"))}, controls...)))
 
 	v.picture = viewer.New()
 	v.scrubber = viewer.NewScrubber(v.showGrid)
@@ -126,6 +114,29 @@ func New(s *page.Services) *View {
 	v.root = split
 	v.ExtendBaseWidget(v)
 	return v
+}
+
+// Controls are the controls of a plot of curves: log axis, steps or time, smoothing, and all of it. byTime is called when the
+// horizontal axis changes, after the plot was reset.
+func Controls(p *plot.Plot, byTime func(bool)) []fyne.CanvasObject {
+	log := widget.NewCheck(lang.L("Log axis"), p.SetLog)
+	log.SetChecked(true)
+	axis := widget.NewSelect([]string{lang.L("by step"), lang.L("by time")}, nil)
+	axis.SetSelectedIndex(0)
+	axis.OnChanged = func(string) {
+		p.Reset()
+		byTime(axis.SelectedIndex() == 1)
+	}
+	smooth := widget.NewSlider(0, 0.99)
+	smooth.Step = 0.01
+	smooth.Value = smoothing
+	p.SetSmoothing(smoothing)
+	smooth.OnChanged = p.SetSmoothing
+	return []fyne.CanvasObject{
+		axis, log,
+		container.NewHBox(widget.NewLabel(lang.L("Smoothing")), container.NewGridWrap(fyne.NewSize(110, 32), smooth)),
+		kit.Button(lang.L("Fit"), theme.ZoomFitIcon(), widget.LowImportance, p.Reset),
+	}
 }
 
 func titled(text string, o fyne.CanvasObject) fyne.CanvasObject {
