@@ -29,6 +29,7 @@ type card struct {
 	selected bool
 	current  bool
 	failed   bool
+	covered  bool // the picture is opaque and as large as the well
 	ticket   int
 	cancel   func()
 	item     Item
@@ -51,7 +52,7 @@ func (c *card) drop() {
 		c.cancel = nil
 	}
 	c.ticket++
-	c.failed = false
+	c.failed, c.covered, c.well.Hidden = false, false, false
 	c.img.Image = nil
 	c.img.Hidden = true
 }
@@ -73,6 +74,7 @@ func (c *card) dress(it Item, labelled bool) {
 	if it.Dim {
 		c.img.Translucency = 0.65
 	}
+	c.hideWell()
 	if it.Star {
 		if c.star == nil {
 			c.star = canvas.NewImageFromResource(theme.NewColoredResource(icons.Star, theme.ColorNameWarning))
@@ -167,7 +169,12 @@ func (c *card) show(img *image.RGBA, scale float32) {
 	c.img.Move(fyne.NewPos(snap(c.pos.X+(c.side-w)/2), snap(c.pos.Y+(c.side-h)/2)))
 	c.img.Resize(fyne.NewSize(w, h))
 	c.img.Refresh()
+	c.covered = w > c.side-1 && h > c.side-1 && img.Opaque()
+	c.hideWell()
 }
+
+// hideWell spares the well that cannot be seen: without a graphics card, rounded rectangles are what costs most to paint.
+func (c *card) hideWell() { c.well.Hidden = c.covered && !c.item.Dim }
 
 // fail marks a picture that could not be made.
 func (c *card) fail() {
