@@ -25,9 +25,10 @@ type Evaluation struct {
 	// HeldOut says that the pictures are the run's own held-out ones; otherwise they are all of Data.
 	HeldOut bool `json:"held_out"`
 	eval.Result
+	Bound *eval.Bound `json:"bound,omitempty"` // nil where the model has none
 }
 
-// Evaluate measures the loss by noise level of the averaged weights of a checkpoint (-1: the newest) on the pictures at
+// Evaluate measures the loss by noise level and the variational bound of the averaged weights of a checkpoint (-1: the newest) on the pictures at
 // path: on the held-out ones where these are the pictures the run was trained on, else on all of them.
 func (r *Run) Evaluate(ctx context.Context, path string, step int64, o Options, progress func(done, total int)) (ev Evaluation, err error) {
 	info := r.Info()
@@ -71,7 +72,16 @@ func (r *Run) Evaluate(ctx context.Context, path string, step int64, o Options, 
 		return ev, err
 	}
 	defer func() { err = errors.Join(err, net.Close()) }()
-	ev.Result, err = eval.Loss(ctx, net, info.Model, cache, idx, eval.Options{Seed: info.Train.Seed, Class: classOf, Progress: progress})
+	// the bound asks the network about twice as often as the loss
+	part := func(from, weight int) func(done, total int) {
+		return func(done, total int) { progress(from*total+weight*done, 3*total) }
+	}
+	opt := eval.Options{Seed: info.Train.Seed, Class: classOf, Progress: part(0, 1)}
+	if ev.Result, err = eval.Loss(ctx, net, info.Model, cache, idx, opt); err != nil {
+		return ev, err
+	}
+	opt.Progress = part(1, 2)
+	ev.Bound, err = eval.VariationalBound(ctx, net, info.Model, cache, idx, opt)
 	return ev, err
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"unnoise/pipeline/eval"
 	"unnoise/pipeline/picture"
 )
 
@@ -349,6 +350,7 @@ func TestEval(t *testing.T) {
 		Images  int
 		Loss    float64
 		Levels  []struct{ Sigma, Loss float64 }
+		Bound   eval.Bound
 	}
 	// A copy of the pictures has the same content but other dates, so to the run it is another folder: all of it counts.
 	code, stdout, stderr := cli("eval", "--run", run, "--data", data, "--json")
@@ -357,6 +359,10 @@ func TestEval(t *testing.T) {
 	require.Equal(t, 24, ev.Images)
 	require.Len(t, ev.Levels, 8)
 	require.Positive(t, ev.Loss)
+	require.Positive(t, ev.Bound.Prior)
+	require.Positive(t, ev.Bound.Decoder)
+	require.Positive(t, ev.Bound.StandardError)
+	require.InDelta(t, ev.Bound.Prior+ev.Bound.Steps+ev.Bound.Decoder, ev.Bound.BitsPerDim, 1e-9)
 	// The run's own pictures, where it found them: only the held-out ones.
 	code, stdout, stderr = cli("eval", "--run", run, "--data", filepath.Join(trained.dir, "pictures"), "--json")
 	require.Zero(t, code, stderr)
@@ -369,6 +375,7 @@ func TestEval(t *testing.T) {
 	code, stdout, _ = cli("eval", "--run", run, "--data", data)
 	require.Zero(t, code)
 	require.Contains(t, stdout, "on 24 pictures: loss")
+	require.Contains(t, stdout, "bits per dimension")
 	other := pictures(t, filepath.Join(t.TempDir(), "x"), 4)
 	require.NoError(t, os.Rename(filepath.Join(other, "dog"), filepath.Join(other, "cow")))
 	refused(t, 2, `there is no class "cow"`, "eval", "--run", run, "--data", other)

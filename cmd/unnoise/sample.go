@@ -175,9 +175,10 @@ func (a *app) eval() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "eval --run DIR --data DIR",
-		Short: "Measure a run's loss on pictures it was not trained on",
+		Short: "Measure a run's loss and likelihood on pictures it was not trained on",
 		Long: `Eval measures the loss of a run's newest checkpoint at each noise level, from little noise
-to much. If the pictures are those the run was trained on, only the held-out ones are
+to much, and the variational bound on the pictures' likelihood with its three terms, in bits
+per dimension (a model of the EDM objective has no such chain of steps, so no bound). If the pictures are those the run was trained on, only the held-out ones are
 used; otherwise all of them. The noise is the same at every call, so runs and
 checkpoints can be compared.`,
 		Example: `  unnoise eval --run runs/sprites --data ~/Pictures/sprites
@@ -208,6 +209,10 @@ checkpoints can be compared.`,
 			fmt.Fprintf(a.out, "%12s %12s\n", "noise σ/α", "loss")
 			for _, l := range ev.Levels {
 				fmt.Fprintf(a.out, "%12.4g %12.5f\n", l.Sigma, l.Loss)
+			}
+			if b := ev.Bound; b != nil {
+				fmt.Fprintf(a.out, "At most %.3f ± %.3f bits per dimension: prior %.4f, steps %.3f, decoder %.3f\n",
+					b.BitsPerDim, b.StandardError, b.Prior, b.Steps, b.Decoder)
 			}
 			return nil
 		},

@@ -58,17 +58,9 @@ func Loss(ctx context.Context, net model.Net, spec model.Spec, cache *data.Cache
 	if o.Levels == 0 {
 		o.Levels = DefaultLevels
 	}
-	if o.Images > 0 && len(idx) > o.Images {
-		idx = idx[:o.Images]
-	}
-	if len(idx) == 0 {
-		return Result{}, errors.New("there are no pictures to measure the loss on")
-	}
-	if o.Class == nil {
-		o.Class = cache.Class
-	}
-	if cache.Dim() != spec.Dim() {
-		return Result{}, fmt.Errorf("pictures of %d values for a model of %d", cache.Dim(), spec.Dim())
+	idx, err := o.check(spec, cache, idx)
+	if err != nil {
+		return Result{}, err
 	}
 	proc, err := spec.Process()
 	if err != nil {
@@ -76,59 +68,23 @@ func Loss(ctx context.Context, net model.Net, spec model.Spec, cache *data.Cache
 	}
 	levels := Levels(proc, o.Levels)
 	sums := make([]float64, o.Levels)
-
-	dim, batch := spec.Dim(), net.Batch()
-	var (
-		x0, eps, xt = make([]float32, dim), make([]float32, dim), make([]float32, dim)
-		in, target  = make([]float32, batch*dim), make([]float32, batch*dim)
-		out         = make([]float32, batch*dim)
-		cond        = make([]float32, batch)
-		at          = make([]int, batch) // which level each sample of the batch belongs to
-		class       []int64
-	)
-	if spec.Conditional() {
-		class = make([]int64, batch)
-	}
-	n := 0
-	flush := func() error {
-		if n == 0 {
-			return nil
-		}
-		var c []int64
-		if class != nil {
-			c = class[:n]
-		}
-		if err := net.Forward(ctx, in[:n*dim], cond[:n], c, out[:n*dim]); err != nil {
-			return err
-		}
-		for b := range n {
-			sums[at[b]] += MSE(out[b*dim:(b+1)*dim], target[b*dim:(b+1)*dim])
-		}
-		n = 0
-		return nil
-	}
+	x0, eps := make([]float32, spec.Dim()), make([]float32, spec.Dim())
+	q := newQuestions(net, spec)
 	for i, img := range idx {
 		cache.Read(img, x0)
 		for k, lvl := range levels {
 			rng.Normal(eps, rng.New(o.Seed, "eval", uint64(i*o.Levels+k)))
-			diffusion.AddNoise(xt, x0, eps, lvl)
-			spec.Objective.Input(in[n*dim:(n+1)*dim], xt, lvl)
-			spec.Objective.Target(target[n*dim:(n+1)*dim], x0, eps, lvl)
-			cond[n], at[n] = float32(lvl.Cond), k
-			if class != nil {
-				class[n] = spec.Label(min(o.Class(img), len(spec.Classes)-1))
-			}
-			if n++; n == batch {
-				if err := flush(); err != nil {
-					return Result{}, err
-				}
+			want := make([]float32, spec.Dim())
+			spec.Objective.Target(want, x0, eps, lvl)
+			if err := q.ask(ctx, x0, eps, lvl, o.Class(img), func(_, out []float32) { sums[k] += MSE(out, want) }); err != nil {
+				return Result{}, err
 			}
 		}
 		if o.Progress != nil {
 			o.Progress(i+1, len(idx))
 		}
 	}
-	if err := flush(); err != nil {
+	if err := q.flush(ctx); err != nil {
 		return Result{}, err
 	}
 	r := Result{Images: len(idx), Levels: make([]Level, o.Levels)}
@@ -138,6 +94,72 @@ func Loss(ctx context.Context, net model.Net, spec model.Spec, cache *data.Cache
 		r.Loss += l / float64(o.Levels)
 	}
 	return r, nil
+}
+
+// check fills in what is not given and returns the pictures to measure on.
+func (o *Options) check(spec model.Spec, cache *data.Cache, idx []int) ([]int, error) {
+	if o.Images > 0 && len(idx) > o.Images {
+		idx = idx[:o.Images]
+	}
+	if len(idx) == 0 {
+		return nil, errors.New("there are no pictures to measure the loss on")
+	}
+	if o.Class == nil {
+		o.Class = cache.Class
+	}
+	if cache.Dim() != spec.Dim() {
+		return nil, fmt.Errorf("pictures of %d values for a model of %d", cache.Dim(), spec.Dim())
+	}
+	return idx, nil
+}
+
+// questions collects noisy pictures until the network's batch is full.
+type questions struct {
+	net   model.Net
+	spec  model.Spec
+	xt    []float32 // of the whole batch, as in and out
+	in    []float32
+	out   []float32
+	cond  []float32
+	class []int64
+	then  []func(xt, out []float32)
+}
+
+func newQuestions(net model.Net, spec model.Spec) *questions {
+	n := net.Batch() * spec.Dim()
+	return &questions{net: net, spec: spec, xt: make([]float32, n), in: make([]float32, n), out: make([]float32, n)}
+}
+
+// ask shows the network x0 with noise and hands x_t and the answer to then, now or
+// with a later question; flush asks what is left.
+func (q *questions) ask(ctx context.Context, x0, eps []float32, lvl diffusion.Level, class int, then func(xt, out []float32)) error {
+	dim, n := q.spec.Dim(), len(q.then)
+	xt := q.xt[n*dim : (n+1)*dim]
+	diffusion.AddNoise(xt, x0, eps, lvl)
+	q.spec.Objective.Input(q.in[n*dim:(n+1)*dim], xt, lvl)
+	q.cond = append(q.cond, float32(lvl.Cond))
+	if q.spec.Conditional() {
+		q.class = append(q.class, q.spec.Label(min(class, len(q.spec.Classes)-1)))
+	}
+	if q.then = append(q.then, then); len(q.then) == q.net.Batch() {
+		return q.flush(ctx)
+	}
+	return nil
+}
+
+func (q *questions) flush(ctx context.Context) error {
+	n, dim := len(q.then), q.spec.Dim()
+	if n == 0 {
+		return nil
+	}
+	if err := q.net.Forward(ctx, q.in[:n*dim], q.cond, q.class, q.out[:n*dim]); err != nil {
+		return err
+	}
+	for i, then := range q.then {
+		then(q.xt[i*dim:(i+1)*dim], q.out[i*dim:(i+1)*dim])
+	}
+	q.cond, q.class, q.then = q.cond[:0], q.class[:0], q.then[:0]
+	return nil
 }
 
 // MSE is the mean squared difference of two vectors of equal length.
