@@ -26,7 +26,7 @@ const (
 	InfoName   = "run.json"
 	StatusName = "status.json"
 	LockName   = "run.lock"
-	CacheDir   = "cache"
+	CacheName  = "cache"
 )
 
 // Info is run.json: everything that was decided about a run, and what its owner wrote about it.
@@ -50,7 +50,7 @@ type Source struct {
 	Path    string   `json:"path"`              // folder, zip or IDX file
 	Dataset string   `json:"dataset,omitempty"` // of the workspace, if it is one of its
 	Exclude []string `json:"exclude,omitempty"` // names of pictures left out
-	// Cache is where the decoded pictures are, relative to the run's folder; empty means CacheDir.
+	// Cache is where the decoded pictures are, relative to the run's folder; empty means CacheName.
 	Cache string `json:"cache,omitempty"`
 	// Fingerprint names the content of the cache that training began with.
 	Fingerprint string `json:"fingerprint,omitempty"`

@@ -179,12 +179,12 @@ func (r *Run) Log() ([]train.Record, error) {
 // Checkpoints is the folder of the run's checkpoints.
 func (r *Run) Checkpoints() string { return filepath.Join(r.Dir, train.CheckpointDir) }
 
-// cacheDir is where the run's decoded pictures are.
-func (r *Run) cacheDir() string {
+// CacheDir is where the run's decoded pictures are.
+func (r *Run) CacheDir() string {
 	c := r.Info().Data.Cache
 	switch {
 	case c == "":
-		return filepath.Join(r.Dir, CacheDir)
+		return filepath.Join(r.Dir, CacheName)
 	case filepath.IsAbs(c):
 		return c
 	}
@@ -343,7 +343,7 @@ func (r *Run) train(ctx context.Context, o Options) (train.Outcome, error) {
 		return train.Outcome{}, err
 	}
 	defer func() { _ = cache.Close() }()
-	return train.Run(ctx, r.job(cache, o))
+	return train.Run(ctx, r.job(cache.Cache, o))
 }
 
 func (r *Run) job(cache *data.Cache, o Options) train.Job {
@@ -361,7 +361,7 @@ func (r *Run) room(o Options) error {
 	need := train.DiskUse(info.Model, info.Train)
 	var have int64
 	_ = filepath.WalkDir(r.Dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && !strings.HasPrefix(path, filepath.Join(r.Dir, CacheDir)) {
+		if err == nil && !d.IsDir() && !strings.HasPrefix(path, filepath.Join(r.Dir, CacheName)) {
 			if st, err := d.Info(); err == nil {
 				have += st.Size()
 			}
@@ -372,39 +372,103 @@ func (r *Run) room(o Options) error {
 	return disk.Require(o.free(), r.Dir, max(need-have, 2*train.CheckpointBytes(info.Model)), "this run")
 }
 
+// Pictures is a run's decoded pictures, which no process drops until they are closed.
+type Pictures struct {
+	*data.Cache
+	release func()
+}
+
+// Close lets go of the pictures.
+func (p *Pictures) Close() error {
+	defer p.release()
+	return p.Cache.Close()
+}
+
+// ErrChanged says that the pictures a run was trained on are not there any more: their source holds others now.
+var ErrChanged = errors.New("the pictures have changed since the run was trained")
+
+// Pictures opens the decoded pictures that the run was trained on, or decodes them again. The error wraps ErrChanged
+// when their source holds others now.
+func (r *Run) Pictures(ctx context.Context, o Options) (*Pictures, error) {
+	was := r.Info().Data
+	return r.hold(ctx, func() (*data.Cache, error) {
+		c, err := r.trainedOn(was)
+		if c != nil || err != nil {
+			return c, err
+		}
+		if c, err = r.build(ctx, o, was); err != nil {
+			return nil, err
+		}
+		if c.Fingerprint() != was.Fingerprint {
+			return nil, errors.Join(because(ErrChanged, "the pictures in %s have changed since the run was trained on them", was.Path), c.Close())
+		}
+		return c, nil
+	})
+}
+
 // decode opens the run's decoded pictures, or decodes them where that was not done or is damaged.
-func (r *Run) decode(ctx context.Context, o Options) (*data.Cache, error) {
-	info := r.Info()
-	if info.Data.Fingerprint != "" {
-		c, err := data.OpenCache(r.cacheDir())
-		if err == nil && c.Fingerprint() == info.Data.Fingerprint {
-			return c, nil // a run goes on with the pictures it began with, whatever became of their folder
+func (r *Run) decode(ctx context.Context, o Options) (*Pictures, error) {
+	was := r.Info().Data
+	return r.hold(ctx, func() (*data.Cache, error) {
+		c, err := r.trainedOn(was)
+		if c != nil || err != nil {
+			return c, err // a run goes on with the pictures it began with, whatever became of their folder
 		}
-		if err == nil {
-			_ = c.Close()
-		} else if errors.Is(err, data.ErrNewer) {
+		if c, err = r.build(ctx, o, was); err != nil {
 			return nil, err
 		}
-	}
-	rep := o.Report
-	if rep == nil {
-		var err error
-		if rep, err = data.Scan(ctx, info.Data.Path, o.Decoding); err != nil {
-			return nil, err
+		if err := r.adopt(c, o); err != nil {
+			return nil, errors.Join(err, c.Close())
 		}
-	}
-	if err := Enough(rep, len(info.Data.Exclude), info.Train.Batch); err != nil {
-		return nil, err
-	}
-	c, err := datasets.Decode(ctx, rep, info.Model.Preprocess, info.Data.Exclude, r.cacheDir(), o.free(), o.Decoding)
+		return c, nil
+	})
+}
+
+// hold keeps what open returns from being dropped.
+func (r *Run) hold(ctx context.Context, open func() (*data.Cache, error)) (*Pictures, error) {
+	release, err := datasets.Hold(ctx, r.CacheDir())
 	if err != nil {
 		return nil, err
 	}
-	if err := r.adopt(c, o); err != nil {
-		_ = c.Close()
+	c, err := open()
+	if err != nil {
+		release()
 		return nil, err
 	}
+	return &Pictures{c, release}, nil
+}
+
+// trainedOn opens the decoded pictures that the run was begun with; nil if they are not there.
+func (r *Run) trainedOn(was Source) (*data.Cache, error) {
+	if was.Fingerprint == "" {
+		return nil, nil //nolint:nilnil // the run was not begun
+	}
+	c, err := data.OpenCache(r.CacheDir())
+	switch {
+	case errors.Is(err, data.ErrNewer):
+		return nil, err
+	case err != nil:
+		return nil, nil //nolint:nilerr // missing or damaged: they are decoded anew
+	case c.Fingerprint() != was.Fingerprint:
+		return nil, c.Close()
+	}
 	return c, nil
+}
+
+// build decodes the run's pictures as they are now.
+func (r *Run) build(ctx context.Context, o Options, src Source) (*data.Cache, error) {
+	info := r.Info()
+	rep := o.Report
+	if rep == nil {
+		var err error
+		if rep, err = data.Scan(ctx, src.Path, o.Decoding); err != nil {
+			return nil, err
+		}
+	}
+	if err := Enough(rep, len(src.Exclude), info.Train.Batch); err != nil {
+		return nil, err
+	}
+	return datasets.Decode(ctx, rep, info.Model.Preprocess, src.Exclude, r.CacheDir(), o.free(), o.Decoding)
 }
 
 // adopt checks that decoded pictures suit the run and notes which they are.
@@ -431,7 +495,7 @@ func (r *Run) Measure(ctx context.Context, o Options) (train.Estimate, error) {
 		return train.Estimate{}, err
 	}
 	defer func() { _ = cache.Close() }()
-	return train.Measure(ctx, r.job(cache, o))
+	return train.Measure(ctx, r.job(cache.Cache, o))
 }
 
 // Weights loads the weights of a checkpoint, and says which: step -1 is the newest one; name is train.EMAName or

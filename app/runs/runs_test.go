@@ -13,6 +13,7 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/require"
 
+	"unnoise/app/datasets"
 	"unnoise/pipeline/checkpoint"
 	"unnoise/pipeline/data"
 	"unnoise/pipeline/model"
@@ -241,18 +242,31 @@ func TestFullDiskIsFoundBefore(t *testing.T) {
 	_, err := r.Train(t.Context(), Options{Free: func(string) (uint64, error) { return 1 << 20, nil }})
 	require.ErrorContains(t, err, "the disk is too full for this run")
 	require.NoDirExists(t, r.Checkpoints())
-	require.NoDirExists(t, filepath.Join(r.Dir, CacheDir))
+	require.NoDirExists(t, filepath.Join(r.Dir, CacheName))
 }
 
 func TestChangedPictures(t *testing.T) {
 	r := newRun(t)
 	_, err := r.Train(t.Context(), Options{})
 	require.NoError(t, err)
+	// Dropped pictures are decoded again, and are the same.
+	dropped, err := datasets.Drop(r.CacheDir())
+	require.NoError(t, err)
+	require.True(t, dropped)
+	pics, err := r.Pictures(t.Context(), Options{})
+	require.NoError(t, err)
+	require.Equal(t, r.Info().Data.Fingerprint, pics.Fingerprint())
+	dropped, err = datasets.Drop(r.CacheDir())
+	require.NoError(t, err)
+	require.False(t, dropped, "they are in use")
+	require.NoError(t, pics.Close())
 	require.NoError(t, r.Update(func(i *Info) { i.Train.Steps = 4 }))
 	// The decoded pictures are lost and the folder has changed: it goes on with what there is, and says so.
-	require.NoError(t, os.RemoveAll(filepath.Join(r.Dir, CacheDir)))
+	require.NoError(t, os.RemoveAll(filepath.Join(r.Dir, CacheName)))
 	src := r.Info().Data.Path
 	require.NoError(t, demo.Write(t.Context(), src, 28, 2))
+	_, err = r.Pictures(t.Context(), Options{})
+	require.ErrorIs(t, err, ErrChanged)
 	var warned []string
 	_, err = r.Train(t.Context(), Options{Events: func(e train.Event) {
 		if w, ok := e.(train.Warned); ok {
@@ -264,7 +278,7 @@ func TestChangedPictures(t *testing.T) {
 	require.Contains(t, warned[0], "have changed since the run began")
 	// With a class gone it cannot.
 	require.NoError(t, r.Update(func(i *Info) { i.Train.Steps = 5 }))
-	require.NoError(t, os.RemoveAll(filepath.Join(r.Dir, CacheDir)))
+	require.NoError(t, os.RemoveAll(filepath.Join(r.Dir, CacheName)))
 	require.NoError(t, os.RemoveAll(filepath.Join(src, demo.Classes()[0])))
 	_, err = r.Train(t.Context(), Options{})
 	require.ErrorContains(t, err, "now have 3 classes, and this run was made for 4")

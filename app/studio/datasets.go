@@ -2,8 +2,6 @@ package studio
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -727,19 +725,4 @@ func (s datasetService) RevealPath(ctx context.Context, id string, item int) (st
 		return "", fmt.Errorf("%s is not there now: connect its drive or rescan the dataset", path)
 	}
 	return path, nil
-}
-
-// cacheDir is where the decoded images of a dataset are kept, for one way of decoding and one choice of images.
-// Runs that agree on both share it.
-func (s *scan) cacheDir(ws *workspace.Workspace, pp data.Preprocess) string {
-	h := sha256.New()
-	fmt.Fprintln(h, s.info.Scanned.Unix(), pp.Background)
-	for _, n := range s.info.Excluded {
-		fmt.Fprintf(h, "%q\n", n)
-	}
-	fit := pp.Fit
-	if fit == "" {
-		fit = data.Crop
-	}
-	return filepath.Join(ws.Datasets(), s.id, fmt.Sprintf("cache-%dx%dx%d-%s-%s", pp.Width, pp.Height, pp.Channels, fit, hex.EncodeToString(h.Sum(nil)[:4])))
 }

@@ -813,16 +813,16 @@ func (s galleryService) Nearest(ctx context.Context, ref Ref, k int, progress Pr
 		return nil, err
 	}
 	info := run.Info()
-	dir := filepath.FromSlash(info.Data.Cache)
-	if dir == "" {
-		dir = "cache"
+	o := s.options("", 0)
+	o.Decoding = decoding(progress)
+	var index map[string]int
+	if sc, err := s.scan(ctx, info.Data.Dataset); info.Data.Dataset != "" && err == nil {
+		defer sc.release()
+		index, o.Report = sc.index, sc.rep
 	}
-	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(run.Dir, dir)
-	}
-	cache, err := data.OpenCache(dir)
+	cache, err := run.Pictures(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("the decoded pictures of the run are not there any more; continue the run to decode them again: %w", err)
+		return nil, fmt.Errorf("the pictures of the run cannot be compared with: %w", err)
 	}
 	defer func() { _ = cache.Close() }()
 	img, err := picture.Read(path)
@@ -837,14 +837,9 @@ func (s galleryService) Nearest(ctx context.Context, ref Ref, k int, progress Pr
 	if err := picture.ToCHW(x, img, c); err != nil {
 		return nil, err
 	}
-	near, err := nearest(ctx, cache, x, k, newMeter(progress, events.T("Comparing with the training images")))
+	near, err := nearest(ctx, cache.Cache, x, k, newMeter(progress, events.T("Comparing with the training images")))
 	if err != nil {
 		return nil, err
-	}
-	var index map[string]int
-	if sc, err := s.scan(ctx, info.Data.Dataset); info.Data.Dataset != "" && err == nil {
-		defer sc.release()
-		index = sc.index
 	}
 	out := make([]Neighbour, len(near))
 	for i, n := range near {

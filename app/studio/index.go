@@ -36,6 +36,7 @@ func (c *core) watch() {
 		c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("The workspace could not be read completely: {{.Problem}}", "Problem", err.Error())})
 	}
 	_ = c.thumbs.Prune(c.ctx)
+	c.tidied(c.ctx)
 	t := time.NewTicker(refreshEvery)
 	defer t.Stop()
 	for n := 1; ; n++ {

@@ -205,7 +205,7 @@ func (s *scan) runInfo(ws *workspace.Workspace, req TrainRequest, dir string) (r
 			o.Classes = append(o.Classes, k.Name)
 		}
 	}
-	cache := s.cacheDir(ws, o.Preprocess)
+	cache := filepath.Join(ws.Datasets(), s.id, s.info.cacheName(req.Preprocess))
 	if rel, err := filepath.Rel(dir, cache); err == nil {
 		cache = rel // so that the workspace can move
 	}

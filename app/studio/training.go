@@ -122,6 +122,7 @@ func (s *supervisor) step() bool {
 	}
 	s.reload("")
 	s.c.bus.Publish(events.JobChanged{})
+	s.c.tidied(s.c.ctx)
 	return true
 }
 

@@ -98,6 +98,15 @@ func (b *Bin) file(id string, i int) string {
 	return filepath.Join(b.dir, id, filesName, fmt.Sprint(i))
 }
 
+// Files is where the entry's files and folders are now; those that are back home are not there.
+func (b *Bin) Files(e Entry) []string {
+	out := make([]string, len(e.Paths))
+	for i := range out {
+		out[i] = b.file(e.ID, i)
+	}
+	return out
+}
+
 func parents(paths []string) []string {
 	var dirs []string
 	for _, p := range paths {
