@@ -53,11 +53,17 @@ type Navigation struct {
 // Open makes a workspace and shows the page in a test window.
 func Open(t testing.TB, makePage func(*page.Services) page.Page) *Bench {
 	t.Helper()
+	return OpenAt(t, filepath.Join(t.TempDir(), "work space"), makePage)
+}
+
+// OpenAt is Open for the workspace in a folder, which is made if need be.
+func OpenAt(t testing.TB, dir string, makePage func(*page.Services) page.Page) *Bench {
+	t.Helper()
 	t.Setenv("UNNOISE_CONFIG", filepath.Join(t.TempDir(), "settings.json"))
 	require.NoError(t, i18n.Apply("en"))
 	a := test.NewTempApp(t)
 	a.Settings().SetTheme(uitheme.New(uitheme.Light))
-	st, err := studio.Open(context.Background(), filepath.Join(t.TempDir(), "work space"))
+	st, err := studio.Open(context.Background(), dir)
 	require.NoError(t, err)
 	w := test.NewTempWindow(t, nil)
 	w.Resize(fyne.NewSize(1200, 800))

@@ -40,10 +40,16 @@ func (b *Bench) Request(dataset string, steps int64) studio.TrainRequest {
 // Train trains a run for a few steps and returns it.
 func (b *Bench) Train(dataset string, steps int64) studio.Run {
 	b.T.Helper()
+	return b.TrainAs(b.Request(dataset, steps))
+}
+
+// TrainAs trains a run to its end and returns it.
+func (b *Bench) TrainAs(req studio.TrainRequest) studio.Run {
+	b.T.Helper()
 	b.NeedRuntime()
 	ctx := context.Background()
 	before := b.S.Studio.Training.Snapshot().Run
-	require.NoError(b.T, b.S.Studio.Training.Start(ctx, b.Request(dataset, steps)))
+	require.NoError(b.T, b.S.Studio.Training.Start(ctx, req))
 	var run studio.Run
 	b.Wait("the run in the index", func() bool {
 		snap := b.S.Studio.Training.Snapshot()
