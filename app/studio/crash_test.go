@@ -1,21 +1,28 @@
 package studio
 
 import (
+	"archive/zip"
 	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"unnoise/app/events"
 	"unnoise/app/settings"
 	"unnoise/app/workspace"
 )
@@ -42,6 +49,12 @@ func runChild(what string) {
 		case "import":
 			ready(n)
 			_, err = s.Datasets.Import(ctx, src, fmt.Sprint("import ", n), nil)
+		case "export":
+			var first int
+			if _, err = fmt.Sscan(os.Getenv("UNNOISE_TEST_FIRST"), &first); err == nil {
+				ready(n)
+				err = exportAll(ctx, s, src, first+n)
+			}
 		case "index":
 			ready(n)
 			err = s.Workspace.Rebuild(ctx, nil)
@@ -158,19 +171,180 @@ func reopened(t *testing.T, dir string) *Studio {
 }
 
 func TestKilledWhileImporting(t *testing.T) {
-	dir, src := prepared(t)
-	for _, after := range delays(t) {
-		kill(t, "import", dir, after, "UNNOISE_TEST_SRC="+src)
+	dir, folder := prepared(t)
+	archive := filepath.Join(t.TempDir(), "pictures.zip")
+	f, err := os.Create(archive)
+	require.NoError(t, err)
+	z := zip.NewWriter(f)
+	require.NoError(t, z.AddFS(os.DirFS(folder)))
+	require.NoError(t, errors.Join(z.Close(), f.Close()))
+	killed, imported := 0, 0
+	for i, after := range delays(t) {
+		kill(t, "import", dir, after, "UNNOISE_TEST_SRC="+[]string{folder, archive}[i%2])
 		s := reopened(t, dir)
+		for _, text := range cutShort(t, s) {
+			require.Regexp(t, `^Import of “import \d+”: the program ended in the middle of this`, text)
+			killed++
+		}
 		list, err := s.Datasets.List(t.Context())
 		require.NoError(t, err)
+		require.GreaterOrEqual(t, len(list), imported, "what was imported before stays")
+		imported = len(list)
 		for _, d := range list { // each one that is there is whole
 			require.Equal(t, 60, d.Items)
 			_, err := s.Datasets.Items(t.Context(), d.ID, ItemFilter{})
 			require.NoError(t, err)
 		}
+		entries, err := os.ReadDir(filepath.Join(dir, "datasets"))
+		require.NoError(t, err)
+		require.Len(t, entries, imported, "and nothing else is left")
 		require.NoError(t, s.Close(context.Background()))
 	}
+	if !testing.Short() { // enough of them
+		require.Positive(t, killed, "some must have been hit in the middle of it")
+	}
+}
+
+// exportAll writes the k-th of the exports that there are into dir, under a name of its own.
+func exportAll(ctx context.Context, s *Studio, dir string, k int) error {
+	keys, err := s.Galleries.Images(ctx, ImageFilter{})
+	if err != nil {
+		return err
+	}
+	models, err := s.Models.List(ctx)
+	if err != nil {
+		return err
+	}
+	var refs []Ref
+	for range 8 {
+		for _, key := range keys {
+			refs = append(refs, key.Ref)
+		}
+	}
+	frames := make([]*image.RGBA, len(refs))
+	for i, r := range refs {
+		if frames[i], err = s.Thumbs.Image(ctx, r); err != nil {
+			return err
+		}
+	}
+	name := func(ext string) string {
+		return filepath.Join(dir, fmt.Sprintf("%s-%d%s", exportKinds[k%len(exportKinds)], k, ext))
+	}
+	opt := AnimationOptions{FPS: 10, Scale: 4}
+	switch kind := exportKinds[k%len(exportKinds)]; kind {
+	case "zip":
+		return s.Export.Zip(ctx, refs, name(".zip"), true, nil)
+	case "images":
+		_, err := s.Export.Images(ctx, refs, name(""), true, nil)
+		return err
+	case "sheet":
+		return s.Export.Sheet(ctx, refs, name(".png"), SheetOptions{Scale: 4, Labels: true, Metadata: true}, nil)
+	case "gif", "apng":
+		opt.Format = kind
+		return s.Export.Frames(ctx, frames, name("."+kind), opt, nil)
+	case "onnx", "diffusers":
+		return s.Export.Model(ctx, models[0].ID, -1, "", kind, name(""), nil)
+	}
+	return errors.New("unknown export")
+}
+
+var exportKinds = []string{"zip", "images", "sheet", "gif", "apng", "onnx", "diffusers"}
+
+// tree is the content of a file, or of the files of a folder by their names.
+func tree(t *testing.T, path string) map[string]string {
+	t.Helper()
+	out := make(map[string]string)
+	require.NoError(t, filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(p)
+		rel, _ := filepath.Rel(path, p)
+		out[rel] = string(b)
+		return err
+	}))
+	return out
+}
+
+// cutShort is how many notices the studio gives of things that were cut short.
+func cutShort(t *testing.T, s *Studio) (texts []string) {
+	t.Helper()
+	var mu sync.Mutex
+	end := make(chan struct{})
+	var once sync.Once
+	defer s.Subscribe(func(e Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch e := e.(type) {
+		case Notice:
+			texts = append(texts, e.Text.String())
+		case events.SettingsChanged:
+			once.Do(func() { close(end) })
+		}
+	})()
+	s.core.bus.Publish(events.SettingsChanged{}) // comes after all that waited
+	<-end
+	mu.Lock()
+	defer mu.Unlock()
+	return slices.Clone(texts)
+}
+
+func TestKilledWhileExporting(t *testing.T) {
+	dir, _ := prepared(t)
+	s, err := Open(t.Context(), dir)
+	require.NoError(t, err)
+	req, err := s.Galleries.Defaults(t.Context(), importUntrained(t, s).ID)
+	require.NoError(t, err)
+	req.Count, req.Steps = 12, 2
+	_, err = s.Galleries.Create(t.Context(), req, nil)
+	require.NoError(t, err)
+	// What each export is when nothing kills it.
+	whole, out := t.TempDir(), t.TempDir()
+	want := make(map[string]map[string]string)
+	for k, kind := range exportKinds {
+		require.NoError(t, exportAll(t.Context(), s, whole, k))
+		found, err := filepath.Glob(filepath.Join(whole, kind+"-*"))
+		require.NoError(t, err)
+		want[kind] = tree(t, found[0])
+	}
+	require.NoError(t, s.Close(context.Background()))
+	killed := 0
+	for i := range exportKinds {
+		for _, after := range delays(t)[:2] {
+			kill(t, "export", dir, 5*after+time.Duration(i)*5*time.Millisecond, "UNNOISE_TEST_SRC="+out, fmt.Sprint("UNNOISE_TEST_FIRST=", i))
+			s := reopened(t, dir)
+			told := cutShort(t, s)
+			entries, err := os.ReadDir(out)
+			require.NoError(t, err)
+			for _, e := range entries { // what has a name is whole, and nothing else is left
+				kind, _, ok := strings.Cut(e.Name(), "-")
+				require.True(t, ok && want[kind] != nil, e.Name())
+				got := tree(t, filepath.Join(out, e.Name()))
+				if kind == "images" { // a folder of files that are whole each
+					for name, b := range got {
+						require.True(t, b == want[kind][name], "%s/%s", e.Name(), name)
+					}
+				} else {
+					require.True(t, maps.Equal(want[kind], got), e.Name())
+				}
+				require.NoError(t, os.RemoveAll(filepath.Join(out, e.Name())))
+			}
+			for _, text := range told {
+				require.Contains(t, text, "Export to "+out)
+				require.Contains(t, text, "the program ended in the middle of this")
+			}
+			killed += len(told)
+			left, err := os.ReadDir(s.core.env.unfinished())
+			require.NoError(t, err)
+			require.Empty(t, left)
+			require.Empty(t, cutShort(t, s), "it is told once")
+			require.NoError(t, exportAll(t.Context(), s, out, i), "it can be exported again")
+			require.NoError(t, os.RemoveAll(out))
+			require.NoError(t, os.Mkdir(out, 0o777))
+			require.NoError(t, s.Close(context.Background()))
+		}
+	}
+	require.Positive(t, killed, "some must have been hit in the middle of it")
 }
 
 func TestKilledWhileIndexing(t *testing.T) {
@@ -260,6 +434,12 @@ func TestKilledWhileTrainingAndSampling(t *testing.T) {
 
 	kill(t, "sample", dir, 50*time.Millisecond)
 	s = reopened(t, dir)
+	told := cutShort(t, s)
+	require.Len(t, told, 1)
+	require.Contains(t, told[0], "Sampling of the gallery “many”: the program ended in the middle of this")
+	left, err := filepath.Glob(filepath.Join(dir, "galleries", "many", ".tmp-*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
 	gs, err := s.Galleries.List(t.Context())
 	require.NoError(t, err)
 	require.Len(t, gs, 1)

@@ -366,6 +366,8 @@ func (s datasetService) add(ctx context.Context, source, name string, demo bool,
 	if err := outside(e.ws.Dir(), source); err != nil {
 		return Dataset{}, err
 	}
+	what := events.T("Import of “{{.Name}}”", "Name", name)
+	defer s.note(e, what, filepath.Join(e.ws.Datasets(), workspace.FolderName(name)))()
 	rep, err := scanSource(ctx, source, progress)
 	if err != nil {
 		return Dataset{}, err
@@ -388,7 +390,7 @@ func (s datasetService) add(ctx context.Context, source, name string, demo bool,
 	if err := folder.Commit(); err != nil {
 		return Dataset{}, errors.Join(fmt.Errorf("the dataset cannot be saved: %w", err), folder.Discard())
 	}
-	s.did(events.T("Import of “{{.Name}}”", "Name", name), func(ctx context.Context) error { return s.trashDataset(ctx, id, false) })
+	s.did(what, func(ctx context.Context) error { return s.trashDataset(ctx, id, false) })
 	if err := s.datasetChanged(ctx, e, id); err != nil {
 		return Dataset{}, err
 	}
@@ -430,6 +432,7 @@ func (s datasetService) Rescan(ctx context.Context, id string, progress Progress
 	if err != nil {
 		return Dataset{}, noDataset(id, err)
 	}
+	defer s.note(e, events.T("Reading “{{.Name}}” again", "Name", info.Name), dir+string(filepath.Separator))()
 	rep, err := scanSource(ctx, info.place(dir), progress)
 	if err != nil {
 		return Dataset{}, err

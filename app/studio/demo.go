@@ -37,6 +37,7 @@ func (s datasetService) ImportDemo(ctx context.Context, progress ProgressFunc) (
 	defer done()
 	ctx, end := s.joined(ctx)
 	defer end()
+	defer s.note(e, events.T("Import of “{{.Name}}”", "Name", "Demo"), filepath.Join(e.ws.Datasets(), "demo"))()
 	tmp, err := os.MkdirTemp(e.ws.Datasets(), durable.TempPrefix+"demo-")
 	if err != nil {
 		return Dataset{}, fmt.Errorf("the demo's pictures cannot be saved: %w", err)

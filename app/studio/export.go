@@ -30,7 +30,11 @@ type exportService struct{ *core }
 // under makes ready to write at out: the work is counted, ends with the studio, the folder is made and what is
 // there already is refused.
 func (s exportService) under(ctx context.Context, out string) (context.Context, func(), error) {
-	_, done, err := s.begin()
+	out, err := filepath.Abs(out)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, done, err := s.begin()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -42,9 +46,12 @@ func (s exportService) under(ctx context.Context, out string) (context.Context, 
 		done()
 		return nil, nil, fmt.Errorf("the folder %s cannot be made: choose one you may write to: %w", filepath.Dir(out), err)
 	}
+	written := s.note(e, exportTo(out), out)
 	ctx, end := s.joined(ctx)
-	return ctx, func() { end(); done() }, nil
+	return ctx, func() { end(); written(); done() }, nil
 }
+
+func exportTo(path string) Text { return events.T("Export to {{.Path}}", "Path", path) }
 
 func vacant(out string) error {
 	_, err := os.Lstat(out)
@@ -126,16 +133,20 @@ func (s exportService) Images(ctx context.Context, refs []Ref, dir string, metad
 	if len(refs) == 0 {
 		return nil, errNoneChosen
 	}
-	_, done, err := s.begin()
+	e, done, err := s.begin()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	ctx, end := s.joined(ctx)
 	defer end()
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, s.wrote(dir, err)
 	}
+	defer s.note(e, exportTo(dir), dir+string(filepath.Separator))()
 	m := newMeter(progress, events.T("Writing the images"))
 	var out []string
 	for i, ref := range refs {

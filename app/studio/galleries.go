@@ -354,7 +354,11 @@ func (s galleryService) Create(ctx context.Context, req SampleRequest, progress 
 	if err != nil {
 		return Gallery{}, err
 	}
-	dir := filepath.Join(e.ws.Galleries(), id)
+	dir, name := filepath.Join(e.ws.Galleries(), id), id
+	if g, err := readGallery(dir); err == nil {
+		name = g.Name
+	}
+	defer s.note(e, events.T("Sampling of the gallery “{{.Name}}”", "Name", name), dir+string(filepath.Separator))()
 	var told, indexed time.Time
 	now := SampleProgress{Gallery: id, Total: req.Count}
 	_, err = galleries.Sample(ctx, galleries.Request{

@@ -68,7 +68,7 @@ const debris = 24 * time.Hour
 func sweep(e *env) error {
 	var errs []error
 	trials := filepath.Join(e.ws.Cache(), "trials")
-	for _, dir := range []string{e.ws.Datasets(), e.ws.Models(), trials} {
+	for _, dir := range []string{e.ws.Dir(), e.ws.Datasets(), e.ws.Models(), trials} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			continue // not made yet

@@ -296,6 +296,8 @@ func (s modelService) Import(ctx context.Context, path, name string, progress Pr
 	if name, err = workspace.CleanName(name); err != nil {
 		return Model{}, err
 	}
+	what := events.T("Import of “{{.Name}}”", "Name", name)
+	defer s.note(e, what, filepath.Join(e.ws.Models(), workspace.FolderName(name)))()
 	newMeter(progress, events.T("Reading the model")).at(0, 3, "")
 	spec, weights, err := imports.Diffusers(abs)
 	if err != nil {
@@ -324,7 +326,7 @@ func (s modelService) Import(ctx context.Context, path, name string, progress Pr
 	}
 	newMeter(progress, events.T("Saving the model")).at(3, 3, "")
 	id := importedPrefix + folder
-	s.did(events.T("Import of “{{.Name}}”", "Name", name), func(ctx context.Context) error { return s.trashModel(ctx, id, false) })
+	s.did(what, func(ctx context.Context) error { return s.trashModel(ctx, id, false) })
 	s.bus.Publish(events.ModelsChanged{})
 	return s.Get(ctx, id)
 }

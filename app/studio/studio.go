@@ -100,6 +100,8 @@ func open(ctx context.Context, dir string, attach bool) (_ *Studio, err error) {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	var warn error
 	c.settings, warn = settings.Open(settings.Path())
+	_, err = os.Stat(workspace.Library(dir))
+	indexed := err == nil
 	e, fresh, err := openEnv(ctx, dir, attach)
 	if err != nil {
 		c.cancel()
@@ -109,6 +111,10 @@ func open(ctx context.Context, dir string, attach bool) (_ *Studio, err error) {
 	if !attach {
 		if err := errors.Join(e.bin.Recover(), sweep(e)); err != nil {
 			c.log.Warn("the workspace could not be tidied", "error", err)
+		}
+		c.recover(e)
+		if fresh && indexed {
+			c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("The index was damaged or incomplete. It is made anew from the folders; nothing is lost.")})
 		}
 	}
 	c.thumbs = thumbs.New[Ref](loader{c}, thumbs.Options{Dir: filepath.Join(e.ws.Cache(), "thumbs")})

@@ -74,6 +74,9 @@ func (s workspaceService) Move(ctx context.Context, dir string, progress Progres
 		return err
 	}
 	m := newMeter(progress, events.T("Copying and comparing"))
+	if to, err := filepath.Abs(dir); err == nil {
+		defer s.note(old, events.T("Moving the workspace to {{.Path}}", "Path", to), filepath.Join(filepath.Dir(to), "workspace"))()
+	}
 	removeOld, err := old.ws.CopyTo(ctx, dir, m.at)
 	if err != nil {
 		return err

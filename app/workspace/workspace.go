@@ -243,7 +243,10 @@ func (w *Workspace) Trash() string { return filepath.Join(w.dir, ".trash") }
 func (w *Workspace) Cache() string { return filepath.Join(w.dir, ".cache") }
 
 // Library is the path of the index.
-func (w *Workspace) Library() string { return filepath.Join(w.dir, "library.db") }
+func (w *Workspace) Library() string { return Library(w.dir) }
+
+// Library is the path of the index of the workspace in dir.
+func Library(dir string) string { return filepath.Join(dir, "library.db") }
 
 // Queue is the path of the queue.
 func (w *Workspace) Queue() string { return filepath.Join(w.dir, "queue.json") }

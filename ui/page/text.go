@@ -23,16 +23,29 @@ func Text(t studio.Text) string {
 	if len(t.Data) == 0 {
 		return lang.L(t.Template)
 	}
-	return lang.L(t.Template, t.Data)
+	data := make(map[string]any, len(t.Data))
+	for k, v := range t.Data {
+		if err, ok := v.(error); ok { // a sentence within the sentence; a studio.Text is an error, too
+			v = translated(err)
+		}
+		data[k] = v
+	}
+	return lang.L(t.Template, data)
+}
+
+// translated is an error's text, in the user's language where the studio made it.
+func translated(err error) string {
+	text := strings.TrimSpace(err.Error())
+	if t, ok := errors.AsType[studio.Text](err); ok {
+		text = strings.Replace(text, t.String(), Text(t), 1)
+	}
+	return text
 }
 
 // Sentence turns an error into a sentence to show, in the user's language where the studio made it: a capital first and a
 // full stop last.
 func Sentence(err error) string {
-	text := strings.TrimSpace(err.Error())
-	if t, ok := errors.AsType[studio.Text](err); ok {
-		text = strings.Replace(text, t.String(), Text(t), 1)
-	}
+	text := translated(err)
 	if text == "" {
 		return ""
 	}
