@@ -8,7 +8,6 @@ import (
 	"go/token"
 	"maps"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,33 +17,11 @@ import (
 
 	"unnoise/runtime/graph"
 	"unnoise/runtime/ort"
+	"unnoise/runtime/runtimetest"
 	"unnoise/runtime/safetensors"
 )
 
-func TestMain(m *testing.M) {
-	if err := ort.InitDefault(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
-
-// uniform is the hash of bench/fixtures/unet.py: n values in [-1, 1).
-func uniform(name string, n int) []float32 {
-	h := uint64(0xcbf29ce484222325)
-	for _, b := range []byte(name) {
-		h = (h ^ uint64(b)) * 0x100000001b3
-	}
-	out := make([]float32, n)
-	for i := range out {
-		z := h + uint64(i+1)*0x9e3779b97f4a7c15
-		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-		z = (z ^ z>>27) * 0x94d049bb133111eb
-		z ^= z >> 31
-		out[i] = float32(float64(z>>40)/(1<<23) - 1)
-	}
-	return out
-}
+func TestMain(m *testing.M) { runtimetest.Main(m) }
 
 func product(shape []int) int {
 	n := 1
@@ -85,7 +62,7 @@ type env struct {
 }
 
 func (e *env) leaf(name string, shape ...int) *leaf {
-	u := uniform(e.name+"."+name, product(shape))
+	u := runtimetest.Uniform(e.name+"."+name, product(shape))
 	scale, shift := float32(1.5), float32(0)
 	switch {
 	case strings.HasSuffix(name, "norm.weight"):
@@ -330,7 +307,7 @@ func compile(t testing.TB, name string, block int, addends bool) *compiled {
 	out := cases[name](e)
 	blockedOut := len(out.Shape) == 4 && block > 0 && out.Dim(1)%block == 0 && isImage(name)
 	natural := slices.Clone(out.Shape)
-	c.out, c.seed = make([]float32, product(natural)), uniform(name+".seed", product(natural))
+	c.out, c.seed = make([]float32, product(natural)), runtimetest.Uniform(name+".seed", product(natural))
 	seed := e.feed("seed", func(dst []float32) { copy(dst, c.seed) }, natural...)
 	if blockedOut {
 		seed = e.B.ToBlocked(seed, false)
@@ -352,7 +329,7 @@ func compile(t testing.TB, name string, block int, addends bool) *compiled {
 	if addends {
 		addend = func(n string) *graph.Value {
 			shape := gradShape(byName[n])
-			return e.feed("a:"+n, func(dst []float32) { copy(dst, uniform("addend."+n, len(dst))) }, shape...)
+			return e.feed("a:"+n, func(dst []float32) { copy(dst, runtimetest.Uniform("addend."+n, len(dst))) }, shape...)
 		}
 	}
 	grads, err := e.Backward(out, seed, addend)
@@ -437,7 +414,7 @@ func compile(t testing.TB, name string, block int, addends bool) *compiled {
 		for _, n := range c.names {
 			g, l := slices.Clone(c.raw["grad."+n]), byName[n]
 			if addends && l.value == nil {
-				for i, a := range uniform("addend."+n, len(g)) {
+				for i, a := range runtimetest.Uniform("addend."+n, len(g)) {
 					g[i] -= a
 				}
 			}
@@ -496,7 +473,7 @@ func TestRulesAgainstFiniteDifferences(t *testing.T) {
 			i := slices.IndexFunc(c.leaves, func(l *leaf) bool { return l.name == n })
 			l := c.leaves[i]
 			at := slices.Clone(l.data)
-			direction := uniform("direction."+name+"."+n, len(at))
+			direction := runtimetest.Uniform("direction."+name+"."+n, len(at))
 			difference := func(h float64) float64 {
 				var v [2]float64
 				for k, sign := range []float64{1, -1} {
@@ -550,9 +527,9 @@ func compare(t *testing.T, fixtures map[string][]float32, key string, got []floa
 	tolerance := 2e-5 * max(float64(want[0]), 0.5)
 	require.InDelta(t, want[0], math.Sqrt(dot(got, got)), tolerance, "norm of %s", key)
 	for j := range 3 {
-		require.InDelta(t, want[1+j], dot(got, uniform(fmt.Sprintf("mix%d:%s", j, key), len(got))), tolerance, "projection %d of %s", j, key)
+		require.InDelta(t, want[1+j], dot(got, runtimetest.Uniform(fmt.Sprintf("mix%d:%s", j, key), len(got))), tolerance, "projection %d of %s", j, key)
 	}
-	for j, u := range uniform("places:"+key, 16) {
+	for j, u := range runtimetest.Uniform("places:"+key, 16) {
 		at := int(math.Abs(float64(u))*float64(len(got))) % len(got)
 		require.InDelta(t, want[4+j], got[at], tolerance, "%s[%d]", key, at)
 	}

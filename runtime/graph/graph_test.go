@@ -2,25 +2,18 @@ package graph_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"math"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"unnoise/runtime/graph"
 	"unnoise/runtime/ort"
+	"unnoise/runtime/runtimetest"
 )
 
-func TestMain(m *testing.M) {
-	if err := ort.InitDefault(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { runtimetest.Main(m) }
 
 type (
 	builder = graph.Builder

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"unnoise/runtime/runtimetest"
 	"unnoise/runtime/unet"
 )
 
@@ -34,7 +35,7 @@ func BenchmarkStep(b *testing.B) {
 			require.NoError(b, err)
 			require.NoError(b, tr.SetState(State{Params: w}))
 			dim := batch * 3 * 32 * 32
-			in := Batch{X: uniform("x", dim), Target: uniform("target", dim), Cond: scaled(uniform("cond", batch), 499, 500), Weight: scaled(uniform("w", batch), 0, 1)}
+			in := Batch{X: runtimetest.Uniform("x", dim), Target: runtimetest.Uniform("target", dim), Cond: scaled(runtimetest.Uniform("cond", batch), 499, 500), Weight: scaled(runtimetest.Uniform("w", batch), 0, 1)}
 			h := Hyper{LR: 1e-4, EMARates: []float64{0.001}}
 			_, err = tr.Step(b.Context(), in, h)
 			require.NoError(b, err)
@@ -56,7 +57,7 @@ func BenchmarkForward(b *testing.B) {
 			net, err := NewNet(b.Context(), cfg, w, batch, Options{Profile: os.Getenv("UNNOISE_PROFILE")})
 			require.NoError(b, err)
 			defer net.Close()
-			x, cond, out := uniform("x", batch*3*1024), scaled(uniform("cond", batch), 499, 500), make([]float32, batch*3*1024)
+			x, cond, out := runtimetest.Uniform("x", batch*3*1024), scaled(runtimetest.Uniform("cond", batch), 499, 500), make([]float32, batch*3*1024)
 			require.NoError(b, net.Forward(b.Context(), x, cond, nil, out))
 			b.ResetTimer()
 			for b.Loop() {

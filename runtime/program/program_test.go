@@ -1,10 +1,8 @@
 package program
 
 import (
-	"context"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -12,35 +10,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"unnoise/runtime/ort"
+	"unnoise/runtime/runtimetest"
 	"unnoise/runtime/safetensors"
 	"unnoise/runtime/unet"
 )
 
-func TestMain(m *testing.M) {
-	if err := ort.InitDefault(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
-
-// uniform, weight and the fixtures are those of bench/fixtures/unet.py.
-func uniform(name string, n int) []float32 {
-	h := uint64(0xcbf29ce484222325)
-	for _, b := range []byte(name) {
-		h = (h ^ uint64(b)) * 0x100000001b3
-	}
-	out := make([]float32, n)
-	for i := range out {
-		z := h + uint64(i+1)*0x9e3779b97f4a7c15
-		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-		z = (z ^ z>>27) * 0x94d049bb133111eb
-		z ^= z >> 31
-		out[i] = float32(float64(z>>40)/(1<<23) - 1)
-	}
-	return out
-}
+func TestMain(m *testing.M) { runtimetest.Main(m) }
 
 func scaled(v []float32, f float32, plus float32) []float32 {
 	for i := range v {
@@ -54,7 +29,7 @@ func fixtureWeights(t testing.TB, cfg unet.Config) []float32 {
 	require.NoError(t, err)
 	w := make([]float32, cfg.NumParams())
 	for _, p := range ps {
-		u := uniform(p.Name, p.Len())
+		u := runtimetest.Uniform(p.Name, p.Len())
 		switch {
 		case p.Frozen:
 			u = scaled(u, 2, 0)
@@ -98,8 +73,8 @@ func fixtures(t testing.TB) []fixture {
 		w, h := f.cfg.Size()
 		dim := f.cfg.InChannels * w * h
 		f.batch = Batch{
-			X: scaled(uniform("x", f.n*dim), 2, 0), Target: scaled(uniform("target", f.n*dim), 2, 0),
-			Cond: scaled(uniform("cond", f.n), 499, 500), Weight: scaled(uniform("weight", f.n), 1, 1),
+			X: scaled(runtimetest.Uniform("x", f.n*dim), 2, 0), Target: scaled(runtimetest.Uniform("target", f.n*dim), 2, 0),
+			Cond: scaled(runtimetest.Uniform("cond", f.n), 499, 500), Weight: scaled(runtimetest.Uniform("weight", f.n), 1, 1),
 		}
 		if k := f.cfg.Classes(); k > 0 {
 			for i := range f.n {
@@ -173,7 +148,7 @@ func TestGradientMatchesPyTorch(t *testing.T) {
 					want := f.tensors["grad."+p.Name]
 					require.Len(t, want, 18, p.Name)
 					var norm, mix float64
-					for i, u := range uniform("mix:"+p.Name, p.Len()) {
+					for i, u := range runtimetest.Uniform("mix:"+p.Name, p.Len()) {
 						norm += float64(g[i]) * float64(g[i])
 						mix += float64(g[i]) * float64(u)
 					}
@@ -183,7 +158,7 @@ func TestGradientMatchesPyTorch(t *testing.T) {
 					scale := max(float64(want[0]), 1e-2*total)
 					require.InDelta(t, want[0], norm, 1e-4*scale, "norm of %s", p.Name)
 					require.InDelta(t, want[1], mix, 1e-4*scale, "projection of %s", p.Name)
-					for i, u := range uniform("places:"+p.Name, 16) {
+					for i, u := range runtimetest.Uniform("places:"+p.Name, 16) {
 						at := int(math.Abs(float64(u))*float64(p.Len())) % p.Len()
 						require.InDelta(t, want[2+i], g[at], 1e-4*scale, "%s[%d]", p.Name, at)
 					}

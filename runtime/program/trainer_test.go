@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"unnoise/runtime/runtimetest"
 	"unnoise/runtime/safetensors"
 	"unnoise/runtime/unet"
 )
@@ -51,8 +52,8 @@ func medium() unet.Config {
 func batchOf(cfg unet.Config, n int, key string) Batch {
 	w, h := cfg.Size()
 	b := Batch{
-		X: scaled(uniform("x"+key, n*cfg.InChannels*w*h), 2, 0), Target: scaled(uniform("target"+key, n*cfg.OutChannels*w*h), 2, 0),
-		Cond: scaled(uniform("cond"+key, n), 499, 500), Weight: scaled(uniform("weight"+key, n), 1, 1),
+		X: scaled(runtimetest.Uniform("x"+key, n*cfg.InChannels*w*h), 2, 0), Target: scaled(runtimetest.Uniform("target"+key, n*cfg.OutChannels*w*h), 2, 0),
+		Cond: scaled(runtimetest.Uniform("cond"+key, n), 499, 500), Weight: scaled(runtimetest.Uniform("weight"+key, n), 1, 1),
 	}
 	for i := range n {
 		if k := cfg.Classes(); k > 0 {
@@ -135,7 +136,7 @@ func TestStepsMatchPyTorchsAdamW(t *testing.T) {
 			clipped := 0
 			for i := range steps {
 				b := batchOf(f.cfg, f.n, strconv.Itoa(i))
-				b.Cond = scaled(uniform("cond"+strconv.Itoa(i), f.n), 0.75, 1)
+				b.Cond = scaled(runtimetest.Uniform("cond"+strconv.Itoa(i), f.n), 0.75, 1)
 				res, err := tr.Step(t.Context(), b,
 					Hyper{LR: 1e-2 / float64(i+1), EMARates: []float64{1 / float64(i+2)}})
 				require.NoError(t, err)
@@ -174,14 +175,14 @@ func TestStepsMatchPyTorchsAdamW(t *testing.T) {
 					w := want[kind+"."+p.Name]
 					require.Len(t, w, 18, p.Name)
 					var norm, mix float64
-					for i, u := range uniform("mix:"+p.Name, p.Len()) {
+					for i, u := range runtimetest.Uniform("mix:"+p.Name, p.Len()) {
 						norm += float64(got[i]) * float64(got[i])
 						mix += float64(got[i]) * float64(u)
 					}
 					tolerance := 2e-3 * max(float64(w[0]), 0.05*scale)
 					require.InDelta(t, w[0], math.Sqrt(norm), tolerance, "norm of %s of %s", kind, p.Name)
 					require.InDelta(t, w[1], mix, tolerance, "projection of %s of %s", kind, p.Name)
-					for i, u := range uniform("places:"+p.Name, 16) {
+					for i, u := range runtimetest.Uniform("places:"+p.Name, 16) {
 						at := int(math.Abs(float64(u))*float64(p.Len())) % p.Len()
 						require.InDelta(t, w[2+i], got[at], tolerance, "%s of %s[%d]", kind, p.Name, at)
 					}
@@ -226,7 +227,7 @@ func TestStateRoundTrip(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tr := newTrainer(t, TrainSpec{UNet: cfg, Batch: 2, EMAs: 2}, 1)
 			n := cfg.NumParams()
-			s := State{Params: uniform("p", n), M: uniform("m", n), V: uniform("v", n), EMA: [][]float32{uniform("a", n), uniform("b", n)}, Step: 41}
+			s := State{Params: runtimetest.Uniform("p", n), M: runtimetest.Uniform("m", n), V: runtimetest.Uniform("v", n), EMA: [][]float32{runtimetest.Uniform("a", n), runtimetest.Uniform("b", n)}, Step: 41}
 			s.Params[0], s.Params[1], s.Params[2] = float32(math.Copysign(0, -1)), math.SmallestNonzeroFloat32, math.MaxFloat32
 			require.NoError(t, tr.SetState(s))
 			requireSame(t, s, tr.State())
