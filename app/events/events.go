@@ -6,52 +6,17 @@
 package events
 
 import (
-	"bytes"
 	"context"
 	"sync"
-	"text/template"
+
+	"unnoise/runtime/sentence"
 )
 
-// Text is a sentence for people, kept apart from its figures so that it can be
-// translated: Template is the English sentence and the key of its translation, Data
-// fills its {{.Name}} places.
-type Text struct {
-	Template string
-	Data     map[string]any
-}
+// Text is a sentence for people that can be translated; see sentence.Text.
+type Text = sentence.Text
 
 // T makes a Text. The arguments alternate between a name and its value.
-func T(tmpl string, pairs ...any) Text {
-	t := Text{Template: tmpl}
-	for i := 0; i+1 < len(pairs); i += 2 {
-		if t.Data == nil {
-			t.Data = make(map[string]any, len(pairs)/2)
-		}
-		if k, ok := pairs[i].(string); ok {
-			t.Data[k] = pairs[i+1]
-		}
-	}
-	return t
-}
-
-// String is the English sentence with its figures filled in.
-func (t Text) String() string {
-	if len(t.Data) == 0 {
-		return t.Template
-	}
-	tm, err := template.New("").Parse(t.Template)
-	if err != nil {
-		return t.Template
-	}
-	var b bytes.Buffer
-	if err := tm.Execute(&b, t.Data); err != nil {
-		return t.Template
-	}
-	return b.String()
-}
-
-// Error makes a Text usable as an error whose sentence can still be translated.
-func (t Text) Error() string { return t.String() }
+func T(tmpl string, pairs ...any) Text { return sentence.T(tmpl, pairs...) }
 
 // Event is one of the signals below.
 type Event interface{ event() }

@@ -1,22 +1,11 @@
 package events
 
 import (
-	"errors"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
-
-func TestTextFillsItsPlaces(t *testing.T) {
-	x := T("Run {{.Number}} stopped at step {{.Step}}. Continue?", "Number", 7, "Step", 4200)
-	require.Equal(t, "Run 7 stopped at step 4200. Continue?", x.String())
-	require.Equal(t, "50 % {{", T("50 % {{").String(), "what is not a template is shown as it is")
-	require.Equal(t, "{{.A", T("{{.A", "A", 1).String())
-	got, ok := errors.AsType[Text](error(x))
-	require.True(t, ok)
-	require.Equal(t, x.Template, got.Template)
-}
 
 func TestOrderAndFreedomOfSubscribers(t *testing.T) {
 	var b Bus

@@ -28,8 +28,8 @@ var update = flag.Bool("update", false, "add missing keys to the translation fil
 
 const dir = "../../resources/translations/"
 
-// texts finds the keys in the sources: the arguments of lang.L, N, X and XN in ui, and the templates of the studio's
-// texts in app. The value says whether the key has plural forms.
+// texts finds the keys in the sources: the arguments of lang.L, N, X and XN in ui, and the templates of the
+// sentences made below. The value says whether the key has plural forms.
 func texts(t *testing.T) map[string]bool {
 	t.Helper()
 	t.Setenv("UNNOISE_CONFIG", filepath.Join(t.TempDir(), "settings.json"))
@@ -82,7 +82,7 @@ func texts(t *testing.T) map[string]bool {
 			}
 		}
 	})
-	walk("../../app", func(pkg string, n ast.Node) {
+	sentences := func(pkg string, n ast.Node) {
 		switch n := n.(type) {
 		case *ast.CallExpr:
 			if len(n.Args) == 0 {
@@ -91,7 +91,7 @@ func texts(t *testing.T) map[string]bool {
 			name := ""
 			switch f := n.Fun.(type) {
 			case *ast.SelectorExpr:
-				if x, ok := f.X.(*ast.Ident); ok && x.Name == "events" {
+				if x, ok := f.X.(*ast.Ident); ok && (x.Name == "events" || x.Name == "sentence") {
 					name = f.Sel.Name
 				}
 			case *ast.Ident:
@@ -111,7 +111,10 @@ func texts(t *testing.T) map[string]bool {
 				}
 			}
 		}
-	})
+	}
+	for _, root := range []string{"../../app", "../../pipeline", "../../runtime"} {
+		walk(root, sentences)
+	}
 	// What a service says it is doing comes from the pipeline as plain words.
 	for _, root := range []string{"../../pipeline", "../../runtime/ortlib"} {
 		walk(root, func(_ string, n ast.Node) {
