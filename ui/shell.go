@@ -32,7 +32,8 @@ type shell struct {
 	inspector *fyne.Container
 	banner    *fyne.Container
 	frame     *fyne.Container
-	panelOff  bool // the user has hidden the inspector
+	panel     bool // the inspector may be shown; meaningless until panelSet
+	panelSet  bool // the user has said whether; until then a narrow window does without
 	keysShown bool
 
 	applied studio.Settings // what the window looks like
@@ -99,6 +100,7 @@ func (l *shellLayout) Layout(objs []fyne.CanvasObject, size fyne.Size) {
 		banner.Resize(fyne.NewSize(w, bh))
 		banner.Move(fyne.NewPos(rw, 0))
 	}
+	inspector.(*fyne.Container).Hidden = len(l.sh.inspector.Objects) == 0 || !l.sh.panelOn(size.Width)
 	if inspector.Visible() {
 		pw := float32(panelWidth)
 		if w < 3*pw {
@@ -160,22 +162,27 @@ func (sh *shell) updateInspector() {
 		sh.status.panel.Show()
 	}
 	sh.inspector.Objects = nil
-	if obj != nil && !sh.panelOff {
+	if obj != nil {
 		line := kit.NewSurface(theme.ColorNameSeparator, "", 0, kit.Gap(1, 1))
 		sh.inspector.Objects = []fyne.CanvasObject{
 			kit.NewSurface(uitheme.ColorNameCard, "", 0, nil),
 			container.NewBorder(nil, nil, line, nil, kit.Pad(10, 10, 8, 10, obj)),
 		}
-		sh.inspector.Show()
-	} else {
-		sh.inspector.Hide()
 	}
+	sh.frame.Refresh() // lays it out
 	sh.inspector.Refresh()
-	sh.frame.Refresh()
+}
+
+// panelOn says whether the inspector is wanted in a window so wide.
+func (sh *shell) panelOn(width float32) bool {
+	if sh.panelSet {
+		return sh.panel
+	}
+	return width >= narrowBelow
 }
 
 func (sh *shell) togglePanel() {
-	sh.panelOff = !sh.panelOff
+	sh.panel, sh.panelSet = !sh.panelOn(sh.frame.Size().Width), true
 	sh.updateInspector()
 }
 

@@ -216,8 +216,14 @@ func TestNarrowWindow(t *testing.T) {
 	require.False(t, sh.rail.narrow)
 	b.Window.Resize(fyne.NewSize(700, 440))
 	require.True(t, sh.rail.narrow)
+	sh.navigate(page.Datasets, nil)
+	require.False(t, b.Shows("the details"), "there is no room for them unless they are asked for")
 	b.Window.Resize(fyne.NewSize(1200, 800))
 	require.False(t, sh.rail.narrow)
+	require.True(t, b.Shows("the details"))
+	b.Window.Resize(fyne.NewSize(700, 440))
+	sh.togglePanel()
+	require.True(t, b.Shows("the details"))
 }
 
 func TestLanguageChangesAtOnce(t *testing.T) {

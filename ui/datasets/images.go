@@ -86,8 +86,14 @@ func (t *imagesTab) content() fyne.CanvasObject {
 	t.search = t.d.s.NewEntry()
 	t.search.SetPlaceHolder(lang.L("Search names"))
 	t.search.OnChanged = func(string) { t.load() }
-	t.class = widget.NewSelect(nil, func(string) { t.load() })
-	t.which = widget.NewSelect([]string{lang.L("All in use"), lang.L("Held out"), lang.L("Excluded")}, func(string) { t.load() })
+	filter := func(string) {
+		if !t.filling {
+			t.d.s.LetGo()
+		}
+		t.load()
+	}
+	t.class = widget.NewSelect(nil, filter)
+	t.which = widget.NewSelect([]string{lang.L("All in use"), lang.L("Held out"), lang.L("Excluded")}, filter)
 	t.filling = true
 	t.which.SetSelectedIndex(inTraining)
 	t.filling = false
@@ -95,6 +101,7 @@ func (t *imagesTab) content() fyne.CanvasObject {
 	t.zoom.Step = 1
 	t.zoom.SetValue(float64(t.grid.Zoom()))
 	t.zoom.OnChanged = func(v float64) { t.grid.SetZoom(int(v)) }
+	t.zoom.OnChangeEnded = func(float64) { t.d.s.LetGo() }
 	t.grid.OnZoom = func(step int) { t.zoom.SetValue(float64(step)) }
 	t.count = kit.Ellipsis("", false)
 	t.act = kit.Button(lang.L("Exclude"), theme.VisibilityOffIcon(), widget.MediumImportance, t.exclude)
@@ -187,6 +194,9 @@ func (t *imagesTab) selected() {
 		t.act.Enable()
 	} else {
 		t.act.Disable()
+		if t.list.Len() > 0 {
+			text += " · " + lang.L("Select some to exclude them or to take them back in.")
+		}
 	}
 	t.count.SetText(text)
 	if t.which.SelectedIndex() == excluded {

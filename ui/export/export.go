@@ -65,6 +65,7 @@ func (e *exporter) open(title string) {
 	var head fyne.CanvasObject = layout.NewSpacer()
 	if len(e.kinds) > 1 {
 		r := widget.NewRadioGroup(labels, func(l string) {
+			e.s.LetGo() // or Escape would not close the dialog
 			for i := range labels {
 				if labels[i] == l {
 					e.choose(i)
@@ -145,7 +146,7 @@ func Images(s *page.Services, name string, refs []studio.Ref) {
 		return
 	}
 	meta := func() *widget.Check {
-		c := widget.NewCheck(lang.L("Keep the metadata (how each picture was made) in the files"), nil)
+		c := widget.NewCheck(lang.L("Keep the metadata (how each picture was made) in the files"), func(bool) { s.LetGo() })
 		c.Checked = true
 		return c
 	}
@@ -154,7 +155,7 @@ func Images(s *page.Services, name string, refs []studio.Ref) {
 	cols, colsOf := whole(s, 0, 0, 1000)
 	spacing, spacingOf := whole(s, 2, 0, 256)
 	scale, scaleOf := whole(s, 1, 1, 32)
-	labels := widget.NewCheck(lang.L("Label each picture with its name"), nil)
+	labels := widget.NewCheck(lang.L("Label each picture with its name"), func(bool) { s.LetGo() })
 	sheet := container.NewVBox(
 		kit.Row(lang.L("Columns"), lang.L("0 makes the sheet about square."), cols),
 		kit.Row(lang.L("Spacing"), lang.L("Pixels between the pictures and around them."), spacing),

@@ -216,7 +216,7 @@ func (d *detail) trace() {
 	ref := d.ref
 	d.steps = nil
 	d.scrub.SetCount(0)
-	d.save.Disable()
+	d.save.Hide()
 	for _, v := range d.panes {
 		v.SetImage(nil)
 	}
@@ -225,7 +225,7 @@ func (d *detail) trace() {
 		return d.p.s.Studio.Galleries.Trajectory(ctx, ref, report)
 	}, func(steps []studio.TrajectoryStep) {
 		d.traceFor, d.steps = ref, steps
-		d.save.Enable()
+		d.save.Show()
 		d.scrub.SetCount(len(steps))
 		d.scrub.Set(len(steps) - 1)
 	})
@@ -413,7 +413,7 @@ func (p *Page) walk(refs []studio.Ref, n int) {
 	v := viewer.New()
 	var frames []*image.RGBA
 	save := kit.Button(lang.L("Export…"), theme.DocumentSaveIcon(), widget.MediumImportance, func() { export.Frames(p.s, lang.L("walk"), frames) })
-	save.Disable()
+	save.Hide()
 	scrub := viewer.NewScrubber(func(i int) {
 		if i < len(frames) {
 			v.SetImage(frames[i])
@@ -443,7 +443,7 @@ func (p *Page) walk(refs []studio.Ref, n int) {
 		frames = out
 		scrub.SetCount(len(out))
 		scrub.Set(0)
-		save.Enable()
+		save.Show()
 		scrub.Toggle()
 	})
 }

@@ -58,6 +58,7 @@ type Page struct {
 	inspect  *inspector
 	detail   *detail
 	creating *creation
+	own      *fyne.Container // what can be done with the chosen gallery
 }
 
 // New returns the page.
@@ -114,12 +115,17 @@ func (p *Page) Content() fyne.CanvasObject {
 	p.search.SetPlaceHolder(lang.L("Search, such as sampler:ddim steps:>20 class:cat"))
 	p.search.ActionItem = widget.NewIcon(theme.SearchIcon())
 	p.search.OnChanged = func(string) { p.due = time.Now().Add(200 * time.Millisecond) }
-	p.starred = widget.NewCheck(lang.L("Starred"), func(bool) { p.loadImages() })
-	p.newest = widget.NewCheck(lang.L("Newest first"), func(bool) { p.loadImages() })
+	filter := func(bool) {
+		p.s.LetGo()
+		p.loadImages()
+	}
+	p.starred = widget.NewCheck(lang.L("Starred"), filter)
+	p.newest = widget.NewCheck(lang.L("Newest first"), filter)
 	p.zoom = widget.NewSlider(0, float64(len(imagegrid.Sizes)-1))
 	p.zoom.Step = 1
 	p.zoom.Value = float64(p.grid.Zoom())
 	p.zoom.OnChanged = func(v float64) { p.grid.SetZoom(int(v)) }
+	p.zoom.OnChangeEnded = func(float64) { p.s.LetGo() }
 	p.grid.OnZoom = func(step int) { p.zoom.SetValue(float64(step)) }
 	small, large := widget.NewIcon(theme.ZoomOutIcon()), widget.NewIcon(theme.ZoomInIcon())
 	zoom := container.NewHBox(small, container.NewGridWrap(fyne.NewSize(120, 32), p.zoom), large)
@@ -152,10 +158,16 @@ func (p *Page) Content() fyne.CanvasObject {
 			p.selected()
 		}
 	}
-	left := container.NewBorder(nil, container.NewHBox(
-		kit.Button("", theme.DocumentCreateIcon(), widget.LowImportance, p.rename),
-		kit.Button("", icons.Trash, widget.LowImportance, p.deleteGallery),
-		kit.Button("", theme.FolderOpenIcon(), widget.LowImportance, p.reveal)), nil, nil, p.list)
+	p.own = container.New(layout.NewCustomPaddedVBoxLayout(0))
+	for _, b := range []*widget.Button{
+		kit.Button(lang.L("Rename…"), theme.DocumentCreateIcon(), widget.LowImportance, p.rename),
+		kit.Button(lang.L("Open the folder"), theme.FolderOpenIcon(), widget.LowImportance, p.reveal),
+		kit.Button(lang.L("Delete the gallery"), icons.Trash, widget.LowImportance, p.deleteGallery),
+	} {
+		b.Alignment = widget.ButtonAlignLeading
+		p.own.Add(b)
+	}
+	left := container.NewBorder(kit.Gap(184, 0), p.own, nil, nil, p.list)
 	split := container.NewHSplit(left, sheet)
 	split.Offset = 0.2
 	p.browser = split
@@ -390,11 +402,16 @@ func (p *Page) loadImages() {
 func (p *Page) selected() {
 	n := p.grid.Count()
 	total := p.images.Len()
-	if n == 0 {
-		p.count.SetText(lang.L("{{.N}} pictures", map[string]any{"N": page.Int(total)}))
-	} else {
-		p.count.SetText(lang.L("{{.N}} of {{.Total}} selected", map[string]any{"N": page.Int(n), "Total": page.Int(total)}))
+	line := lang.L("{{.N}} pictures", map[string]any{"N": page.Int(total)})
+	if n > 0 {
+		line = lang.L("{{.N}} of {{.Total}} selected", map[string]any{"N": page.Int(n), "Total": page.Int(total)})
 	}
+	if n != 2 && total > 1 { // why some of the buttons beside it cannot be used
+		line += " · " + lang.L("Select two to compare them.")
+	}
+	p.count.SetText(line)
+	p.own.Hidden = p.current == ""
+	p.own.Refresh()
 	able(p.star, n > 0)
 	able(p.remove, n > 0)
 	able(p.save, total > 0)
@@ -505,7 +522,6 @@ func (p *Page) chosen() (studio.Gallery, bool) {
 			return g, true
 		}
 	}
-	p.s.Toast(lang.L("Choose a gallery first."))
 	return studio.Gallery{}, false
 }
 

@@ -3,6 +3,7 @@ package home
 
 import (
 	"context"
+	"fmt"
 	"image"
 	"math"
 	"time"
@@ -179,7 +180,7 @@ func (p *Page) Tick() {
 		}
 		set(p.startRow, line)
 	}
-	snap := p.s.Studio.Training.Snapshot()
+	snap := p.s.Job()
 	if !snap.Busy() {
 		p.running.Hide()
 		return
@@ -290,8 +291,11 @@ func (p *Page) show(f found) {
 	p.runsGrid.RemoveAll()
 	for _, r := range f.runs {
 		line := page.RunState(r.State)
-		if r.Steps > 0 {
-			line += " · " + page.Int(r.Step) + " / " + page.Int(r.Steps)
+		switch {
+		case r.State == studio.RunDone:
+			line += " · " + lang.L("{{.N}} steps", map[string]any{"N": page.Int(r.Step)})
+		case r.Steps > 0:
+			line += fmt.Sprintf(" · %d %%", 100*r.Step/r.Steps)
 		}
 		p.runsGrid.Add(p.tile(r.Cover, r.Name, line, func() { p.s.Navigate(page.Runs, page.ShowRun{Run: r.ID}) }))
 	}

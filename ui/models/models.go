@@ -226,7 +226,7 @@ func (p *Page) fill(list []studio.Model) {
 			}))
 			size := fmt.Sprintf("%d × %d × %d", m.Width, m.Height, m.Channels)
 			text := container.New(layout.NewCustomPaddedVBoxLayout(-10), kit.Ellipsis(m.Name, true),
-				kit.Caption(params(m.Params)), kit.Caption(size+" · "+origin(m)))
+				kit.Caption(size+" · "+params(m.Params)), kit.Caption(origin(m)))
 			card := kit.NewTapCard(container.NewBorder(pic, nil, nil, nil, text), func() { p.choose(m.ID) })
 			card.SetSelected(m.ID == p.chosen)
 			p.cards[m.ID] = card

@@ -1,6 +1,8 @@
 package page
 
 import (
+	"slices"
+
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/driver/desktop"
 	"fyne.io/fyne/v2/widget"
@@ -27,6 +29,28 @@ func (s *Services) NewMultiLineEntry() *Entry {
 	e.MultiLine = true
 	e.Wrapping = fyne.TextWrapWord
 	return e
+}
+
+// FocusGained implements fyne.Focusable.
+func (e *Entry) FocusGained() {
+	e.Entry.FocusGained()
+	e.s.typing, e.s.typingOn = e, e.s.Window.Canvas().Overlays().Top()
+}
+
+// FocusLost implements fyne.Focusable.
+func (e *Entry) FocusLost() {
+	e.Entry.FocusLost()
+	if e.s.typing == e {
+		e.s.typing, e.s.typingOn = nil, nil
+	}
+}
+
+// stopTyping tells the entry that had the keyboard when its dialog closed: Fyne does not, and its cursor would blink on out
+// of sight, painting the window four times a second.
+func (s *Services) stopTyping() {
+	if s.typingOn != nil && !slices.Contains(s.Window.Canvas().Overlays().List(), s.typingOn) {
+		s.typing.FocusLost()
+	}
 }
 
 // TypedShortcut implements fyne.Shortcutable.

@@ -37,6 +37,12 @@ type Services struct {
 	posted  []func()
 	posting bool // whether run has been handed to the UI thread
 
+	typing   *Entry            // the one with the keyboard
+	typingOn fyne.CanvasObject // the dialog it is in, or nil
+
+	job   studio.Snapshot
+	jobAt time.Time
+
 	tasksMu sync.Mutex
 	tasks   []*Task
 
@@ -162,6 +168,9 @@ func (s *Services) Confirm(title, text, yes, no string, danger bool, then func()
 	d.Resize(fyne.NewSize(440, 0))
 	s.ShowDialog(d)
 }
+
+// LetGo takes the keyboard from a control that was just used, so that the keys of the page and Escape work again.
+func (s *Services) LetGo() { s.Window.Canvas().Unfocus() }
 
 // Ask shows a small dialog around one control, which gets the keyboard if it can have it.
 func (s *Services) Ask(title, yes string, o fyne.CanvasObject, then func()) {

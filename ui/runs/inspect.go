@@ -29,21 +29,21 @@ type inspector struct {
 	none *widget.Label
 	some *fyne.Container
 
-	run                 studio.Run
-	filling             bool
-	due                 time.Time // when what was typed is saved; zero: nothing to save
-	pic                 *kit.Picture
-	name                *page.Entry
-	state               *widget.Label
-	notes               *page.Entry
-	tags                *page.Entry
-	facts               *fyne.Container
-	goOn, sample        *kit.Action
-	clone, model, lapse *widget.Button
+	run                        studio.Run
+	filling                    bool
+	due                        time.Time // when what was typed is saved; zero: nothing to save
+	pic                        *kit.Picture
+	name                       *page.Entry
+	state                      *widget.Label
+	notes                      *page.Entry
+	tags                       *page.Entry
+	facts                      *fyne.Container
+	goOn, sample, model, lapse *kit.Action
+	clone                      *widget.Button
 }
 
 func newInspector(p *Page) *inspector {
-	n := &inspector{p: p, pic: kit.NewPicture(200, 200), facts: kit.Facts()}
+	n := &inspector{p: p, pic: kit.NewPicture(150, 200), facts: kit.Facts()}
 	n.none = kit.Muted(lang.L("Select a run to see more of it."))
 	n.state = kit.Text("")
 	later := func(string) {
@@ -68,8 +68,8 @@ func newInspector(p *Page) *inspector {
 	n.clone = kit.Button(lang.L("Use these settings"), theme.ContentCopyIcon(), widget.MediumImportance, func() {
 		p.s.Navigate(page.Train, page.TrainLike{Run: n.run.ID})
 	})
-	n.model = kit.Button(lang.L("Export the model…"), theme.DocumentSaveIcon(), widget.MediumImportance, func() { export.Model(p.s, n.run.ID, -1) })
-	n.lapse = kit.Button(lang.L("Export a time-lapse…"), theme.MediaVideoIcon(), widget.MediumImportance, func() { export.TimeLapse(p.s, n.run) })
+	n.model = kit.NewAction(lang.L("Export the model…"), theme.DocumentSaveIcon(), func() { export.Model(p.s, n.run.ID, -1) })
+	n.lapse = kit.NewAction(lang.L("Export a time-lapse…"), theme.MediaVideoIcon(), func() { export.TimeLapse(p.s, n.run) })
 	folder := kit.Button(lang.L("Open the folder"), theme.FolderOpenIcon(), widget.MediumImportance, func() {
 		id := n.run.ID
 		page.Load(p.s, func(ctx context.Context) (string, error) { return p.s.Studio.Runs.Path(ctx, id) }, func(path string, err error) {
@@ -81,9 +81,9 @@ func newInspector(p *Page) *inspector {
 		})
 	})
 	bin := kit.Button(lang.L("Delete"), icons.Trash, widget.MediumImportance, p.remove)
-	n.some = container.NewVBox(n.name, n.state, n.pic, n.goOn, n.sample, natural(n.clone), natural(n.model), natural(n.lapse), natural(folder), natural(bin), n.tags, n.notes, n.facts)
+	n.some = container.NewVBox(n.name, n.state, n.pic, n.goOn, n.sample, natural(n.clone), n.model, n.lapse, natural(folder), natural(bin), n.tags, n.notes, n.facts)
 	n.some.Hide()
-	n.root = container.NewStack(container.NewVScroll(container.NewVBox(n.none, n.some)))
+	n.root = container.NewStack(container.NewVScroll(kit.Pad(0, 0, 0, 8, container.NewVBox(n.none, n.some))))
 	return n
 }
 
@@ -127,18 +127,17 @@ func (n *inspector) show(r *studio.Run) {
 	default:
 		n.goOn.SetReason("")
 	}
+	none := ""
 	if r.Step == 0 {
-		n.sample.SetReason(lang.L("No checkpoint yet."))
-	} else {
-		n.sample.SetReason("")
+		none = lang.L("No checkpoint yet.")
 	}
-	for _, b := range []*widget.Button{n.model, n.lapse} {
-		if r.Step == 0 {
-			b.Disable()
-		} else {
-			b.Enable()
-		}
+	n.sample.SetReason(none)
+	n.model.SetReason(none)
+	none = ""
+	if r.Cover.Kind == studio.NoPicture {
+		none = lang.L("No samples yet.")
 	}
+	n.lapse.SetReason(none)
 	n.fill()
 	if r.Cover.Kind != studio.NoPicture && (other || cover != r.Cover) {
 		id := r.ID

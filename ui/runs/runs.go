@@ -154,6 +154,7 @@ func (p *Page) Content() fyne.CanvasObject {
 		p.due = time.Now().Add(200 * time.Millisecond)
 	}
 	p.starred = widget.NewCheck(lang.L("Starred"), func(on bool) {
+		p.s.LetGo()
 		p.filter.Starred = on
 		p.load()
 	})
@@ -217,6 +218,7 @@ func (p *Page) newRow(cols []column) fyne.CanvasObject {
 	o := container.New(tableLayout{cols}, objs...)
 	r.mark.OnChanged = func(on bool) {
 		if !r.filling {
+			p.s.LetGo()
 			p.mark(r.id, on)
 		}
 	}

@@ -82,9 +82,10 @@ func newSetup(p *Page) *setup {
 		t.touched(false)
 	})
 
-	cards := container.New(layout.NewGridLayoutWithColumns(2))
+	cards := container.New(&columns{least: 250, most: 3})
 	for _, ps := range p.s.Studio.Training.Presets() {
-		head := container.NewBorder(nil, nil, nil, caption(lang.L("{{.N}} parameters", map[string]any{"N": short(ps.Params)})), kit.Ellipsis(page.Text(ps.Label), true))
+		head := container.New(layout.NewCustomPaddedVBoxLayout(-12), kit.Ellipsis(page.Text(ps.Label), true),
+			kit.Caption(lang.L("{{.N}} parameters", map[string]any{"N": short(ps.Params)})))
 		card := kit.NewTapCard(container.NewBorder(head, nil, nil, nil, kit.Muted(page.Text(ps.Help))), func() {
 			if t.req.Preset != ps.Name {
 				t.fill(t.req.Dataset, ps.Name)
@@ -158,6 +159,56 @@ func newSetup(p *Page) *setup {
 	t.have.Hide()
 	t.none.Hide()
 	return t
+}
+
+// columns lays objects in as many columns of one width as there is room for, and makes those of a row equally high.
+type columns struct {
+	least float32 // width of a column
+	most  int     // columns
+	width float32
+}
+
+func (l *columns) count(n int) int {
+	return max(1, min(int((l.width+theme.Padding())/(l.least+theme.Padding())), l.most, n))
+}
+
+// MinSize implements fyne.Layout; its height is that at the width of the last layout.
+func (l *columns) MinSize(objs []fyne.CanvasObject) fyne.Size {
+	cols, size := l.count(len(objs)), fyne.NewSize(l.least, 0)
+	for i := 0; i < len(objs); i += cols {
+		size.Height += l.row(objs[i:min(i+cols, len(objs))])
+		if i > 0 {
+			size.Height += theme.Padding()
+		}
+	}
+	return size
+}
+
+func (l *columns) row(objs []fyne.CanvasObject) (h float32) {
+	for _, o := range objs {
+		h = max(h, o.MinSize().Height)
+	}
+	return h
+}
+
+// Layout implements fyne.Layout.
+func (l *columns) Layout(objs []fyne.CanvasObject, size fyne.Size) {
+	l.width = size.Width
+	cols, pad := l.count(len(objs)), theme.Padding()
+	w := (size.Width+pad)/float32(cols) - pad
+	y := float32(0)
+	for i := 0; i < len(objs); i += cols {
+		row := objs[i:min(i+cols, len(objs))]
+		for _, o := range row { // the width decides the height of wrapped text
+			o.Resize(fyne.NewSize(w, o.MinSize().Height))
+		}
+		h := l.row(row)
+		for k, o := range row {
+			o.Resize(fyne.NewSize(w, h))
+			o.Move(fyne.NewPos(float32(k)*(w+pad), y))
+		}
+		y += h + pad
+	}
 }
 
 // sideLayout gives the second object a column of its own at the right.
@@ -631,12 +682,8 @@ func (t *setup) showQueue() {
 		}
 		up := kit.Button("", theme.MoveUpIcon(), widget.LowImportance, func() { t.move(e.ID, i-1) })
 		down := kit.Button("", theme.MoveDownIcon(), widget.LowImportance, func() { t.move(e.ID, i+1) })
-		if i == 0 {
-			up.Disable()
-		}
-		if i == len(entries)-1 {
-			down.Disable()
-		}
+		show(up, i > 0)
+		show(down, i < len(entries)-1)
 		drop := kit.Button("", theme.DeleteIcon(), widget.LowImportance, func() {
 			t.p.act(func(ctx context.Context) error { return tr.Remove(ctx, e.ID) }, func() {
 				t.p.s.Undoable(lang.L("Taken out of the queue: {{.Name}}", map[string]any{"Name": title}))
@@ -680,14 +727,6 @@ func (t *setup) datasetName(id string) string {
 
 func (t *setup) move(id string, place int) {
 	t.p.act(func(ctx context.Context) error { return t.p.s.Studio.Training.Reorder(ctx, id, place) }, t.showQueue)
-}
-
-// caption is a quiet short text that takes its own width.
-func caption(text string) *widget.Label {
-	l := widget.NewLabel(text)
-	l.Importance = widget.LowImportance
-	l.SizeName = theme.SizeNameCaptionText
-	return l
 }
 
 func show(o fyne.CanvasObject, on bool) {

@@ -64,6 +64,9 @@ func (p *Page) Content() fyne.CanvasObject {
 
 // turn shows the one side or the other.
 func (p *Page) turn(watch bool) {
+	if watch != p.side {
+		p.s.Window.Canvas().Unfocus() // an entry out of sight must not blink: every blink paints the window
+	}
 	p.side = watch
 	p.toSetup.Importance, p.toWatch.Importance = widget.MediumImportance, widget.MediumImportance
 	if watch {

@@ -100,7 +100,7 @@ func (slim) Layout(objs []fyne.CanvasObject, s fyne.Size) {
 
 // update shows the snapshot; whole also looks for the run to show when no job runs.
 func (w *watch) update(whole bool) {
-	snap := w.p.s.Studio.Training.Snapshot()
+	snap := w.p.s.Job()
 	changed := snap.State != w.last.State || snap.Run != w.last.Run
 	w.last = snap
 	if snap.Run != "" {

@@ -59,13 +59,7 @@ func (s *Scrubber) SetCount(n int) {
 	follow := s.n == 0 || s.Index() >= s.n-1
 	s.n = n
 	s.slider.Max = float64(max(n-1, 1))
-	if n < 2 {
-		s.play.Disable()
-		s.slider.Disable()
-	} else {
-		s.play.Enable()
-		s.slider.Enable()
-	}
+	s.play.Hidden, s.slider.Hidden = n < 2, n < 2
 	if follow || s.Index() >= n {
 		s.Set(n - 1)
 	}

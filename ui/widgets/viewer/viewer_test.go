@@ -120,7 +120,7 @@ func TestScrubber(t *testing.T) {
 	frames := make(chan func(), 100)
 	s.Post = func(f func()) { frames <- f }
 	shown(t, s, 400, 60)
-	require.True(t, s.play.Disabled())
+	require.True(t, s.play.Hidden, "there is nothing to play")
 	s.SetCount(3)
 	require.Equal(t, 2, at)
 	s.SetCount(5) // it was at the end, so it follows
