@@ -53,7 +53,7 @@ func newStatusBar(s *page.Services, togglePanel, showKeys func()) *statusBar {
 
 // tick reads the snapshots and redraws what has changed.
 func (b *statusBar) tick() {
-	snap := b.s.Studio.Training.Snapshot()
+	snap := b.s.Job()
 	if text := jobLine(snap); text != b.job.Text {
 		b.job.SetText(text)
 	}

@@ -65,16 +65,44 @@ func (l load) String() string {
 
 // spent is the processor time of a process.
 func spent(t *testing.T, pid int) time.Duration {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, d := stat(t, fmt.Sprintf("/proc/%d/stat", pid))
+	return d
+}
+
+// stat reads name and processor time of a process or thread.
+func stat(t *testing.T, path string) (name string, d time.Duration) {
+	b, err := os.ReadFile(path)
 	require.NoError(t, err)
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // from the state on, which is field 3 of proc(5)
+	lo, hi := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
+	f := strings.Fields(string(b[hi+1:])) // from the state on, which is field 3 of proc(5)
 	var ticks time.Duration
 	for _, s := range f[11:13] { // utime, stime
 		n, err := strconv.Atoi(s)
 		require.NoError(t, err)
 		ticks += time.Duration(n)
 	}
-	return ticks * 10 * time.Millisecond
+	return string(b[lo+1 : hi]), ticks * 10 * time.Millisecond
+}
+
+// threads is the processor time of the window's process: of the UI thread, of the graphics driver's threads, and of all
+// others.
+func threads(t *testing.T, pid int) map[string]time.Duration {
+	paths, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	require.NoError(t, err)
+	out := map[string]time.Duration{}
+	for _, path := range paths {
+		name, d := stat(t, path)
+		switch {
+		case path == fmt.Sprintf("/proc/%d/task/%d/stat", pid, pid):
+			name = "UI"
+		case strings.HasPrefix(name, "llvmpipe"):
+			name = "graphics"
+		default:
+			name = "other"
+		}
+		out[name] += d
+	}
+	return out
 }
 
 // busy runs a piece and returns what it asked of the UI thread. With the environment variable UNNOISE_SPEED_PROFILES it

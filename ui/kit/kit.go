@@ -269,6 +269,7 @@ type Figure struct {
 	widget.BaseWidget
 	value *widget.Label
 	box   *fyne.Container
+	least fyne.Size
 }
 
 // NewFigure makes a figure.
@@ -288,6 +289,13 @@ func (f *Figure) Set(value string) {
 	if f.value.Text != value {
 		f.value.SetText(value)
 	}
+}
+
+// MinSize only grows, so that a number that changes does not move those beside it, nor have the page laid out anew.
+func (f *Figure) MinSize() fyne.Size {
+	f.ExtendBaseWidget(f)
+	f.least = f.least.Max(f.box.MinSize())
+	return f.least
 }
 
 // CreateRenderer implements fyne.Widget.
