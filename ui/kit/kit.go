@@ -301,7 +301,7 @@ func (f *Figure) MinSize() fyne.Size {
 // CreateRenderer implements fyne.Widget.
 func (f *Figure) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(f.box) }
 
-// Action is a button with the reason beside it when it cannot be used.
+// Action is a button with the reason at it when it cannot be used.
 type Action struct {
 	widget.BaseWidget
 	Button *widget.Button
@@ -311,10 +311,23 @@ type Action struct {
 
 // NewAction makes an action that can be used.
 func NewAction(text string, icon fyne.Resource, do func()) *Action {
+	a := newAction(text, icon, do)
+	a.box = container.NewHBox(a.Button, a.reason)
+	return a
+}
+
+// NewTallAction is NewAction for a narrow column: the reason stands below the button.
+func NewTallAction(text string, icon fyne.Resource, do func()) *Action {
+	a := newAction(text, icon, do)
+	a.reason.Wrapping = fyne.TextWrapWord
+	a.box = container.New(layout.NewCustomPaddedVBoxLayout(-6), container.NewHBox(a.Button), a.reason)
+	return a
+}
+
+func newAction(text string, icon fyne.Resource, do func()) *Action {
 	a := &Action{Button: widget.NewButtonWithIcon(text, icon, do), reason: widget.NewLabel("")}
 	a.reason.Importance = widget.LowImportance
 	a.reason.Hide()
-	a.box = container.NewHBox(a.Button, a.reason)
 	a.ExtendBaseWidget(a)
 	return a
 }

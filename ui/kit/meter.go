@@ -35,6 +35,9 @@ func (m *Meter) Set(f float64) {
 	m.Refresh()
 }
 
+// Fraction is what the meter shows.
+func (m *Meter) Fraction() float64 { return m.fraction }
+
 // MinSize implements fyne.Widget.
 func (m *Meter) MinSize() fyne.Size { return fyne.NewSize(m.width, 6) }
 

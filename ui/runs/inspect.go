@@ -60,16 +60,16 @@ func newInspector(p *Page) *inspector {
 	n.tags = p.s.NewEntry()
 	n.tags.SetPlaceHolder(lang.L("Tags, separated by commas"))
 	n.tags.OnChanged = later
-	n.goOn = kit.NewAction(lang.L("Continue"), theme.MediaPlayIcon(), func() { p.goOn(n.run.ID) })
+	n.goOn = kit.NewTallAction(lang.L("Continue"), theme.MediaPlayIcon(), func() { p.goOn(n.run.ID) })
 	n.goOn.Button.Importance = widget.HighImportance
-	n.sample = kit.NewAction(lang.L("New gallery"), icons.Gallery, func() {
+	n.sample = kit.NewTallAction(lang.L("New gallery"), icons.Gallery, func() {
 		p.s.Navigate(page.Gallery, page.NewGallery{Model: n.run.ID, Checkpoint: -1})
 	})
 	n.clone = kit.Button(lang.L("Use these settings"), theme.ContentCopyIcon(), widget.MediumImportance, func() {
 		p.s.Navigate(page.Train, page.TrainLike{Run: n.run.ID})
 	})
-	n.model = kit.NewAction(lang.L("Export the model…"), theme.DocumentSaveIcon(), func() { export.Model(p.s, n.run.ID, -1) })
-	n.lapse = kit.NewAction(lang.L("Export a time-lapse…"), theme.MediaVideoIcon(), func() { export.TimeLapse(p.s, n.run) })
+	n.model = kit.NewTallAction(lang.L("Export the model…"), theme.DocumentSaveIcon(), func() { export.Model(p.s, n.run.ID, -1) })
+	n.lapse = kit.NewTallAction(lang.L("Export a time-lapse…"), theme.MediaVideoIcon(), func() { export.TimeLapse(p.s, n.run) })
 	folder := kit.Button(lang.L("Open the folder"), theme.FolderOpenIcon(), widget.MediumImportance, func() {
 		id := n.run.ID
 		page.Load(p.s, func(ctx context.Context) (string, error) { return p.s.Studio.Runs.Path(ctx, id) }, func(path string, err error) {

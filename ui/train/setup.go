@@ -656,14 +656,16 @@ func (t *setup) enqueue() {
 }
 
 func (t *setup) demo() {
-	t.p.s.Run(lang.L("Starting the demo"), func(ctx context.Context, report func(page.Progress)) error {
-		return t.p.s.Studio.Training.StartDemo(ctx, report)
-	}, func(err error) {
-		if err != nil {
-			t.p.s.Fail(err)
-			return
-		}
-		t.p.turn(true)
+	t.p.s.WithRuntime(func() {
+		t.p.s.Run(lang.L("Starting the demo"), func(ctx context.Context, report func(page.Progress)) error {
+			return t.p.s.Studio.Training.StartDemo(ctx, report)
+		}, func(err error) {
+			if err != nil {
+				t.p.s.Fail(err)
+				return
+			}
+			t.p.turn(true)
+		})
 	})
 }
 

@@ -27,7 +27,7 @@ type watch struct {
 
 	name    *widget.Label
 	phase   *widget.Label
-	bar     *widget.ProgressBar
+	bar     *kit.Meter
 	figures map[string]*kit.Figure
 	pause   *widget.Button
 	sample  *widget.Button
@@ -42,8 +42,7 @@ func newWatch(p *Page) *watch {
 	w.name = kit.Ellipsis("", true)
 	w.phase = kit.Ellipsis("", false)
 	w.phase.Importance = widget.LowImportance
-	w.bar = widget.NewProgressBar()
-	w.bar.TextFormatter = func() string { return "" }
+	w.bar = kit.NewMeter(80)
 	tr := p.s.Studio.Training
 	w.pause = kit.Button(lang.L("Pause"), theme.MediaPauseIcon(), widget.MediumImportance, func() {
 		do := tr.Pause
@@ -81,21 +80,13 @@ func newWatch(p *Page) *watch {
 	}
 	buttons := container.NewHBox(w.goOn, w.gallery, w.sample, w.pause)
 	head := container.NewBorder(nil, nil, nil, buttons, container.NewGridWithColumns(2, w.name, w.phase))
-	w.have = container.NewBorder(kit.Pad(0, 8, 0, 0, kit.Card(container.NewVBox(head, container.New(slim{}, w.bar), row))), kit.Gap(1, 12), nil, nil, w.view)
+	w.have = container.NewBorder(kit.Pad(0, 8, 0, 0, kit.Card(container.NewVBox(head, kit.Pad(0, 2, 6, 6, w.bar), row))), kit.Gap(1, 12), nil, nil, w.view)
 	w.none = kit.Empty(icons.Train, lang.L("Nothing has been trained yet"), lang.L("Set up a training and start it; its curves and samples appear here while it learns."),
 		kit.Button(lang.L("Set up a training"), nil, widget.HighImportance, func() { p.turn(false) }))
 	w.root = container.NewStack(w.have, w.none)
 	w.have.Hide()
 	w.none.Hide()
 	return w
-}
-
-// slim makes a progress bar a thin line.
-type slim struct{}
-
-func (slim) MinSize([]fyne.CanvasObject) fyne.Size { return fyne.NewSize(80, 8) }
-func (slim) Layout(objs []fyne.CanvasObject, s fyne.Size) {
-	objs[0].Resize(fyne.NewSize(s.Width, 6))
 }
 
 // update shows the snapshot; whole also looks for the run to show when no job runs.
@@ -197,7 +188,7 @@ func (w *watch) ended(r studio.Run) {
 	w.gallery.Hidden = r.Step == 0
 	w.pause.Hidden, w.sample.Hidden = true, true
 	if r.Steps > 0 {
-		w.bar.SetValue(float64(r.Step) / float64(r.Steps))
+		w.bar.Set(float64(r.Step) / float64(r.Steps))
 	}
 	w.figures["step"].Set(stepText(r.Step, r.Steps))
 	w.figures["eta"].Set("–")
@@ -241,9 +232,7 @@ func (w *watch) showFigures(s studio.Snapshot) {
 		return
 	}
 	if s.Steps > 0 {
-		if v := float64(s.Step) / float64(s.Steps); v-w.bar.Value > 1e-4 || v < w.bar.Value {
-			w.bar.SetValue(v)
-		}
+		w.bar.Set(float64(s.Step) / float64(s.Steps))
 	}
 	text := page.Text(s.Phase)
 	switch s.State {

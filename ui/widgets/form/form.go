@@ -14,6 +14,7 @@ import (
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
 
+	"unnoise/ui/kit"
 	"unnoise/ui/page"
 )
 
@@ -120,8 +121,7 @@ func Real(lo, hi float64) func(string) error {
 // Progress is a bar with words beneath it and a button that cancels.
 type Progress struct {
 	widget.BaseWidget
-	bar    *widget.ProgressBar
-	busy   *widget.ProgressBarInfinite
+	bar    *kit.Meter
 	text   *widget.Label
 	cancel *widget.Button
 	root   *fyne.Container
@@ -129,8 +129,7 @@ type Progress struct {
 
 // NewProgress makes a bar; a nil onCancel leaves the button out.
 func NewProgress(onCancel func()) *Progress {
-	p := &Progress{bar: widget.NewProgressBar(), busy: widget.NewProgressBarInfinite(), text: widget.NewLabel("")}
-	p.bar.TextFormatter = func() string { return "" }
+	p := &Progress{bar: kit.NewMeter(80), text: widget.NewLabel("")}
 	p.text.Importance = widget.LowImportance
 	p.text.Truncation = fyne.TextTruncateEllipsis
 	p.cancel = widget.NewButtonWithIcon(lang.L("Cancel"), theme.CancelIcon(), nil)
@@ -140,24 +139,9 @@ func NewProgress(onCancel func()) *Progress {
 		onCancel()
 	}
 	p.cancel.Hidden = onCancel == nil
-	p.busy.Hide()
-	p.busy.Stop()
-	bars := container.New(thin{}, p.bar, p.busy)
-	p.root = container.NewBorder(nil, p.text, nil, p.cancel, bars)
+	p.root = container.NewBorder(nil, p.text, nil, p.cancel, kit.Pad(11, 11, 0, 4, p.bar))
 	p.ExtendBaseWidget(p)
 	return p
-}
-
-// thin gives the bars a quiet height in the middle of the row.
-type thin struct{}
-
-func (thin) MinSize([]fyne.CanvasObject) fyne.Size { return fyne.NewSize(80, 28) }
-
-func (thin) Layout(objs []fyne.CanvasObject, s fyne.Size) {
-	for _, o := range objs {
-		o.Resize(fyne.NewSize(s.Width, 10))
-		o.Move(fyne.NewPos(0, (s.Height-10)/2))
-	}
 }
 
 // CreateRenderer builds the canvas objects.
@@ -169,24 +153,9 @@ func (p *Progress) Reset() {
 	p.Set(0, "")
 }
 
-// Set shows a fraction from 0 to 1, or a moving bar when it is negative, with words. After Cancel the words stay.
+// Set shows a fraction from 0 to 1, or a full pale bar when it is negative, with words. After Cancel the words stay.
 func (p *Progress) Set(fraction float64, text string) {
-	if fraction < 0 {
-		if p.busy.Hidden {
-			p.busy.Show()
-			p.busy.Start()
-			p.bar.Hide()
-		}
-	} else {
-		if !p.busy.Hidden {
-			p.busy.Stop()
-			p.busy.Hide()
-			p.bar.Show()
-		}
-		if math.Abs(p.bar.Value-fraction) > 1e-4 {
-			p.bar.SetValue(fraction)
-		}
-	}
+	p.bar.Set(fraction)
 	if !p.cancel.Disabled() && p.text.Text != text {
 		p.text.SetText(text)
 	}
