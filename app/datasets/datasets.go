@@ -8,6 +8,7 @@ import (
 
 	"unnoise/app/disk"
 	"unnoise/pipeline/data"
+	"unnoise/runtime/sentence"
 )
 
 // Suggestion is a size and a channel count that suit a data set.
@@ -53,7 +54,7 @@ func up(n int) int { return max(smallestSide, (n+multiple-1)/multiple*multiple) 
 func Decode(ctx context.Context, rep *data.Report, pp data.Preprocess, exclude []string, dir string,
 	free func(string) (uint64, error), progress func(data.Progress),
 ) (*data.Cache, error) {
-	if err := disk.Require(free, filepath.Dir(dir), data.CacheBytes(rep, pp), "the decoded pictures"); err != nil {
+	if err := disk.Require(free, filepath.Dir(dir), data.CacheBytes(rep, pp), sentence.T("the decoded pictures")); err != nil {
 		return nil, err
 	}
 	c, err := data.BuildCacheExcluding(ctx, "", rep, pp, exclude, dir, progress)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/dustin/go-humanize"
+
+	"unnoise/runtime/sentence"
 )
 
 // Free returns the bytes that may still be written below path; path itself need not exist yet.
@@ -40,14 +42,14 @@ func FreeMemory() int64 {
 
 // Require returns an error that says how much is missing when fewer than need bytes are free below path.
 // free is Free, or a test's own.
-func Require(free func(string) (uint64, error), path string, need int64, what string) error {
+func Require(free func(string) (uint64, error), path string, need int64, what sentence.Text) error {
 	have, err := free(path)
 	if err != nil {
 		return fmt.Errorf("the free space of the disk of %s cannot be told: %w", path, err)
 	}
 	if need > 0 && have < uint64(need) {
-		return fmt.Errorf("the disk is too full for %s: %s are needed and %s are free at %s; make room or choose another disk",
-			what, humanize.Bytes(uint64(need)), humanize.Bytes(have), path)
+		return sentence.T("the disk is too full for {{.What}}: {{.Need}} are needed and {{.Have}} are free at {{.Path}}; make room or choose another disk",
+			"What", what, "Need", humanize.Bytes(uint64(need)), "Have", humanize.Bytes(have), "Path", path)
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"unnoise/runtime/sentence"
 )
 
 func TestFreeOfWhatDoesNotExistYet(t *testing.T) {
@@ -22,11 +24,11 @@ func TestFreeOfWhatDoesNotExistYet(t *testing.T) {
 
 func TestRequire(t *testing.T) {
 	free := func(string) (uint64, error) { return 1_000_000, nil }
-	require.NoError(t, Require(free, "/x", 1_000_000, "the run"))
-	require.EqualError(t, Require(free, "/x", 3_000_000, "the run"),
+	require.NoError(t, Require(free, "/x", 1_000_000, sentence.T("the run")))
+	require.EqualError(t, Require(free, "/x", 3_000_000, sentence.T("the run")),
 		"the disk is too full for the run: 3.0 MB are needed and 1.0 MB are free at /x; make room or choose another disk")
 	broken := errors.New("broken")
-	require.ErrorIs(t, Require(func(string) (uint64, error) { return 0, broken }, "/x", 1, "the run"), broken)
+	require.ErrorIs(t, Require(func(string) (uint64, error) { return 0, broken }, "/x", 1, sentence.T("the run")), broken)
 }
 
 func TestFreeMemory(t *testing.T) {

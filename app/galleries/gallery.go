@@ -18,6 +18,7 @@ import (
 	"unnoise/pipeline/picture"
 	"unnoise/pipeline/sampler"
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 // Request asks for a folder of pictures.
@@ -127,7 +128,7 @@ func (r Request) writable() error {
 	if r.Grid != "" {
 		need += int64(r.N) * int64(r.Model.Spec.Dim())
 	}
-	if err := disk.Require(r.Free, r.Out, need, "these pictures"); err != nil {
+	if err := disk.Require(r.Free, r.Out, need, sentence.T("these pictures")); err != nil {
 		return err
 	}
 	dirs := []string{r.Out}

@@ -16,6 +16,7 @@ import (
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 // Version is the version of run.json. A newer one is refused.
@@ -57,19 +58,6 @@ type Source struct {
 	Images      int    `json:"images,omitempty"`
 }
 
-// because makes an error of a whole sentence; errors.Is still finds the cause, which the sentence need not repeat.
-func because(cause error, format string, args ...any) error {
-	return &sentence{fmt.Sprintf(format, args...), cause}
-}
-
-type sentence struct {
-	text  string
-	cause error
-}
-
-func (s *sentence) Error() string { return s.text }
-func (s *sentence) Unwrap() error { return s.cause }
-
 const maxInfo = 16 << 20 // a run.json lists classes and excluded names, but no more than that
 
 func readInfo(dir string) (Info, error) {
@@ -77,13 +65,13 @@ func readInfo(dir string) (Info, error) {
 	var i Info
 	if err := readJSON(path, &i); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return i, because(err, "%s is not a run: it has no %s; give the folder that “unnoise train --run” made", dir, InfoName)
+			return i, sentence.T("{{.Path}} is not a run: it has no {{.Name}}; give the folder that “unnoise train --run” made", "Path", dir, "Name", InfoName).Because(err)
 		}
 		return i, err
 	}
 	switch {
 	case i.Version > Version:
-		return i, fmt.Errorf("%s has version %d, and this program reads up to %d: use a newer Unnoise", path, i.Version, Version)
+		return i, sentence.T("{{.Path}} has version {{.Version}}, and this program reads up to {{.Known}}: use a newer Unnoise", "Path", path, "Version", i.Version, "Known", Version)
 	case i.Version < 1:
 		return i, fmt.Errorf("%s has no version: it is damaged or not a run of Unnoise", path)
 	}
@@ -142,8 +130,8 @@ func NewInfo(preset string, o model.Options, c train.Config, src Source) (Info, 
 // Enough checks that a report has pictures for the batch, before anything is decoded. Errors wrap model.ErrOption.
 func Enough(rep *data.Report, excluded, batch int) error {
 	if n := len(rep.Items) - excluded; n < batch {
-		return model.Unusable("batch", "%s has %d usable pictures, fewer than the batch of %d: add pictures or choose a smaller batch",
-			rep.Path, n, batch)
+		return model.Unusable("batch", "%w", sentence.T("{{.Path}} has {{.N}} usable pictures, fewer than the batch of {{.Batch}}: add pictures or choose a smaller batch",
+			"Path", rep.Path, "N", n, "Batch", batch))
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 // ErrExists is returned by Create when the folder holds something already.
@@ -31,12 +32,14 @@ type LockedError struct {
 	PID int // 0 if it cannot be told
 }
 
-func (e *LockedError) Error() string {
-	who := "another process"
+func (e *LockedError) Error() string { return e.Unwrap().Error() }
+
+// Unwrap is the sentence to tell.
+func (e *LockedError) Unwrap() error {
 	if e.PID > 0 {
-		who = fmt.Sprintf("process %d", e.PID)
+		return sentence.T("the run {{.Dir}} is being trained by process {{.PID}}: stop that one first", "Dir", e.Dir, "PID", e.PID)
 	}
-	return fmt.Sprintf("the run %s is being trained by %s: stop that one first", e.Dir, who)
+	return sentence.T("the run {{.Dir}} is being trained by another process: stop that one first", "Dir", e.Dir)
 }
 
 // Run is a run's folder. Its methods may be called from several goroutines; other processes may read and annotate it
@@ -88,16 +91,16 @@ func Vacant(dir string) error {
 		return nil
 	case err != nil:
 		if st, serr := os.Stat(dir); serr == nil && !st.IsDir() {
-			return because(ErrExists, "%s is a file: choose a folder for the run", dir)
+			return sentence.T("{{.Path}} is a file: choose a folder for the run", "Path", dir).Because(ErrExists)
 		}
-		return because(err, "the run's folder %s cannot be made or read: %v", dir, reason(err))
+		return sentence.T("the run's folder {{.Path}} cannot be made or read: {{.Problem}}", "Path", dir, "Problem", reason(err)).Because(err)
 	case len(entries) == 0:
 		return nil
 	}
 	if _, err := os.Stat(filepath.Join(dir, InfoName)); err == nil {
-		return because(ErrExists, "the run %s was begun already: go on with --resume, or choose another folder", dir)
+		return sentence.T("the run {{.Path}} was begun already: go on with --resume, or choose another folder", "Path", dir).Because(ErrExists)
 	}
-	return because(ErrExists, "the folder %s is not empty: choose another one for the run", dir)
+	return sentence.T("the folder {{.Path}} is not empty: choose another one for the run", "Path", dir).Because(ErrExists)
 }
 
 // reason is what the system says, without the path that the sentence around it has.
@@ -130,7 +133,7 @@ func Open(dir string) (*Run, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, because(err, "the run %s does not exist", dir)
+		return nil, sentence.T("the run {{.Path}} does not exist", "Path", dir).Because(err)
 	}
 	info, err := readInfo(dir)
 	if err != nil {
@@ -369,7 +372,7 @@ func (r *Run) room(o Options) error {
 		return nil // what cannot be read is not counted
 	})
 	// Whatever is there already, two more checkpoints must fit: the new one and the one it replaces.
-	return disk.Require(o.free(), r.Dir, max(need-have, 2*train.CheckpointBytes(info.Model)), "this run")
+	return disk.Require(o.free(), r.Dir, max(need-have, 2*train.CheckpointBytes(info.Model)), sentence.T("this run"))
 }
 
 // Pictures is a run's decoded pictures, which no process drops until they are closed.
@@ -400,7 +403,7 @@ func (r *Run) Pictures(ctx context.Context, o Options) (*Pictures, error) {
 			return nil, err
 		}
 		if c.Fingerprint() != was.Fingerprint {
-			return nil, errors.Join(because(ErrChanged, "the pictures in %s have changed since the run was trained on them", was.Path), c.Close())
+			return nil, errors.Join(sentence.T("the pictures in {{.Path}} have changed since the run was trained on them", "Path", was.Path).Because(ErrChanged), c.Close())
 		}
 		return c, nil
 	})
@@ -475,8 +478,8 @@ func (r *Run) build(ctx context.Context, o Options, src Source) (*data.Cache, er
 func (r *Run) adopt(c *data.Cache, o Options) error {
 	info := r.Info()
 	if n := len(info.Model.Classes); n > 0 && len(c.Classes()) != n {
-		return fmt.Errorf("the pictures in %s now have %d classes, and this run was made for %d: restore them, or start a new run",
-			info.Data.Path, len(c.Classes()), n)
+		return sentence.T("the pictures in {{.Path}} now have {{.Now}} classes, and this run was made for {{.N}}: restore them, or start a new run",
+			"Path", info.Data.Path, "Now", len(c.Classes()), "N", n)
 	}
 	if old := info.Data.Fingerprint; old != "" && old != c.Fingerprint() && o.Events != nil {
 		o.Events(train.Warned{Message: fmt.Sprintf("the pictures in %s have changed since the run began; it goes on with those that are there now", info.Data.Path)})
@@ -521,7 +524,7 @@ func (r *Run) Weights(step int64, name string) (weights []float32, at int64, whi
 	case len(ignored) > 0:
 		return nil, 0, "", fmt.Errorf("the run %s has no whole checkpoint to use: %s: %s", r.Dir, ignored[0].Path, ignored[0].Reason)
 	default:
-		return nil, 0, "", fmt.Errorf("the run %s has no checkpoint yet: train it first", r.Dir)
+		return nil, 0, "", sentence.T("the run {{.Path}} has no checkpoint yet: train it first", "Path", r.Dir)
 	}
 	cfg, w, err := checkpoint.LoadWeights(r.Checkpoints(), step, ema)
 	if err != nil {

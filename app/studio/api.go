@@ -197,7 +197,10 @@ type Item struct {
 }
 
 // BadFile is a file that was set aside, and why.
-type BadFile struct{ Name, Reason string }
+type BadFile struct {
+	Name   string
+	Reason Text
+}
 
 // ItemFilter chooses items; its zero value chooses all that are not excluded.
 type ItemFilter struct {

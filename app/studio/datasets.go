@@ -53,13 +53,31 @@ func readDataset(dir string) (datasetFile, error) {
 	}
 	switch {
 	case d.Version > datasetVersion:
-		return d, fmt.Errorf("%s has version %d, and this program reads up to %d: use a newer Unnoise", path, d.Version, datasetVersion)
+		return d, newer(path, d.Version, datasetVersion)
 	case d.Version < 1 || d.Source == "":
 		return d, fmt.Errorf("%s does not describe a dataset: it is damaged", path)
 	case !(d.HeldOut >= 0 && d.HeldOut <= 0.5):
 		return d, fmt.Errorf("%s holds out %g of the images, which is not between 0 and 0.5: it is damaged", path, d.HeldOut)
 	}
 	return d, nil
+}
+
+// newer refuses a file of a version above the known one.
+func newer(path string, version, known int) error {
+	return events.T("{{.Path}} has version {{.Version}}, and this program reads up to {{.Known}}: use a newer Unnoise", "Path", path, "Version", version, "Known", known)
+}
+
+// unsaved says that something could not be written.
+func unsaved(what Text, err error) error {
+	if durable.IsFull(err) {
+		return events.T("{{.What}} cannot be saved: the disk is full; make room and try again", "What", what).Because(err)
+	}
+	return events.T("{{.What}} cannot be saved: {{.Problem}}", "What", what, "Problem", err).Because(err)
+}
+
+// missing says that something with this ID is not in the workspace.
+func missing(what Text, id string) error {
+	return events.T("there is no {{.What}} “{{.Name}}” in the workspace", "What", what, "Name", id).Because(fs.ErrNotExist)
 }
 
 // place is the path of the dataset's source. That of the demo lies in the dataset's own folder dir and moves with it.
@@ -214,7 +232,7 @@ func (c *core) scan(ctx context.Context, id string) (*scan, error) {
 
 func noDataset(id string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no dataset %q: %w", id, fs.ErrNotExist)
+		return missing(events.T("dataset"), id)
 	}
 	return err
 }
@@ -380,15 +398,15 @@ func (s datasetService) add(ctx context.Context, source, name string, demo bool,
 	}
 	folder, err := durable.Disk{}.NewFolder(filepath.Join(e.ws.Datasets(), id))
 	if err != nil {
-		return Dataset{}, fmt.Errorf("the dataset cannot be saved: %w", err)
+		return Dataset{}, unsaved(events.T("the dataset"), err)
 	}
 	for file, v := range map[string]any{reportName: rep, datasetName: info} {
 		if _, err := folder.Write(file, func(w io.Writer) error { return json.NewEncoder(w).Encode(v) }); err != nil {
-			return Dataset{}, errors.Join(fmt.Errorf("the dataset cannot be saved: %w", err), folder.Discard())
+			return Dataset{}, errors.Join(unsaved(events.T("the dataset"), err), folder.Discard())
 		}
 	}
 	if err := folder.Commit(); err != nil {
-		return Dataset{}, errors.Join(fmt.Errorf("the dataset cannot be saved: %w", err), folder.Discard())
+		return Dataset{}, errors.Join(unsaved(events.T("the dataset"), err), folder.Discard())
 	}
 	s.did(what, func(ctx context.Context) error { return s.trashDataset(ctx, id, false) })
 	if err := s.datasetChanged(ctx, e, id); err != nil {
@@ -401,7 +419,7 @@ func (s datasetService) add(ctx context.Context, source, name string, demo bool,
 func outside(ws, source string) error {
 	rel, err := filepath.Rel(ws, source)
 	if err == nil && filepath.IsLocal(rel) && !strings.HasPrefix(filepath.ToSlash(rel), "galleries/") {
-		return fmt.Errorf("%s lies in the workspace %s: choose a folder of your own pictures", source, ws)
+		return events.T("{{.Path}} lies in the workspace {{.Workspace}}: choose a folder of your own pictures", "Path", source, "Workspace", ws)
 	}
 	return nil
 }
@@ -438,7 +456,7 @@ func (s datasetService) Rescan(ctx context.Context, id string, progress Progress
 		return Dataset{}, err
 	}
 	if err := workspace.WriteJSON(filepath.Join(dir, reportName), rep); err != nil {
-		return Dataset{}, fmt.Errorf("the dataset cannot be saved: %w", err)
+		return Dataset{}, unsaved(events.T("the dataset"), err)
 	}
 	if err := s.update(ctx, id, func(d *datasetFile) error {
 		d.Scanned = time.Now().UTC().Truncate(time.Second)
@@ -471,7 +489,7 @@ func (c *core) update(ctx context.Context, id string, change func(*datasetFile) 
 		return err
 	}
 	if err := workspace.WriteJSON(filepath.Join(dir, datasetName), info); err != nil {
-		return fmt.Errorf("the dataset cannot be saved: %w", err)
+		return unsaved(events.T("the dataset"), err)
 	}
 	if written != nil {
 		written()
@@ -587,7 +605,7 @@ func (s datasetService) Bad(ctx context.Context, id string) ([]BadFile, error) {
 	defer sc.release()
 	out := make([]BadFile, len(sc.rep.Bad))
 	for i, b := range sc.rep.Bad {
-		out[i] = BadFile(b)
+		out[i] = BadFile{Name: b.Name, Reason: events.T(b.Reason)}
 	}
 	return out, nil
 }
@@ -671,7 +689,7 @@ func (s datasetService) Rename(ctx context.Context, id, name string) error {
 
 func (s datasetService) SetHeldOut(ctx context.Context, id string, fraction float64) error {
 	if !(fraction >= 0 && fraction <= 0.5) {
-		return fmt.Errorf("%g of the images cannot be held out: choose 0 to 0.5", fraction)
+		return events.T("{{.Share}} of the images cannot be held out: choose 0 to 0.5", "Share", fraction)
 	}
 	return s.update(ctx, id, func(d *datasetFile) error {
 		d.HeldOut = fraction
@@ -725,7 +743,7 @@ func (s datasetService) RevealPath(ctx context.Context, id string, item int) (st
 		path = filepath.Join(path, filepath.FromSlash(sc.rep.Items[item].Name))
 	}
 	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%s is not there now: connect its drive or rescan the dataset", path)
+		return "", events.T("{{.Path}} is not there now: connect its drive or rescan the dataset", "Path", path)
 	}
 	return path, nil
 }

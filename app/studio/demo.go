@@ -40,11 +40,11 @@ func (s datasetService) ImportDemo(ctx context.Context, progress ProgressFunc) (
 	defer s.note(e, events.T("Import of “{{.Name}}”", "Name", "Demo"), filepath.Join(e.ws.Datasets(), "demo"))()
 	tmp, err := os.MkdirTemp(e.ws.Datasets(), durable.TempPrefix+"demo-")
 	if err != nil {
-		return Dataset{}, fmt.Errorf("the demo's pictures cannot be saved: %w", err)
+		return Dataset{}, unsaved(events.T("the demo"), err)
 	}
 	defer func() { _ = os.RemoveAll(tmp) }() // nothing is left there when all went well
 	if err := os.Chmod(tmp, 0o755); err != nil {
-		return Dataset{}, fmt.Errorf("the demo's pictures cannot be saved: %w", err)
+		return Dataset{}, unsaved(events.T("the demo"), err)
 	}
 	newMeter(progress, events.T("Drawing the pictures")).at(0, 0, "")
 	if err := pictures.Write(ctx, filepath.Join(tmp, demoPictures), demo.Images, demo.Seed); err != nil {
@@ -58,7 +58,7 @@ func (s datasetService) ImportDemo(ctx context.Context, progress ProgressFunc) (
 	info := datasetFile{Version: datasetVersion, Name: "Demo", Source: demoPictures, Demo: true, Added: now, Scanned: now, HeldOut: usualHeldOut}
 	for file, v := range map[string]any{reportName: rep, datasetName: info} {
 		if err := durable.WriteFile(filepath.Join(tmp, file), func(w io.Writer) error { return json.NewEncoder(w).Encode(v) }); err != nil {
-			return Dataset{}, fmt.Errorf("the demo's pictures cannot be saved: %w", err)
+			return Dataset{}, unsaved(events.T("the demo"), err)
 		}
 	}
 	id, err := workspace.Unique(e.ws.Datasets(), "demo")
@@ -66,7 +66,7 @@ func (s datasetService) ImportDemo(ctx context.Context, progress ProgressFunc) (
 		return Dataset{}, err
 	}
 	if err := errors.Join(os.Rename(tmp, filepath.Join(e.ws.Datasets(), id)), durable.SyncDir(e.ws.Datasets())); err != nil {
-		return Dataset{}, fmt.Errorf("the demo's pictures cannot be saved: %w", err)
+		return Dataset{}, unsaved(events.T("the demo"), err)
 	}
 	if err := s.datasetChanged(ctx, e, id); err != nil {
 		return Dataset{}, err

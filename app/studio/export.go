@@ -44,7 +44,7 @@ func (s exportService) under(ctx context.Context, out string) (context.Context, 
 	}
 	if err := os.MkdirAll(filepath.Dir(out), 0o777); err != nil {
 		done()
-		return nil, nil, fmt.Errorf("the folder %s cannot be made: choose one you may write to: %w", filepath.Dir(out), err)
+		return nil, nil, cannotWrite(filepath.Dir(out), err)
 	}
 	written := s.note(e, exportTo(out), out)
 	ctx, end := s.joined(ctx)
@@ -56,12 +56,16 @@ func exportTo(path string) Text { return events.T("Export to {{.Path}}", "Path",
 func vacant(out string) error {
 	_, err := os.Lstat(out)
 	if err == nil {
-		return fmt.Errorf("%s exists already: choose another name: %w", out, fs.ErrExist)
+		return fmt.Errorf("%w: %w", events.T("{{.Path}} exists already: choose another name", "Path", out), fs.ErrExist)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return fmt.Errorf("%s cannot be written: %w", out, err)
+	return cannotWrite(out, err)
+}
+
+func cannotWrite(path string, err error) error {
+	return events.T("{{.Path}} cannot be written: choose a folder you may write to", "Path", path).Because(err)
 }
 
 // wrote says in the person's words why a file could not be made, and remembers the folder for next time.
@@ -77,11 +81,11 @@ func (s exportService) wrote(out string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case durable.IsFull(err):
-		return fmt.Errorf("the disk is too full for %s: make room or choose another disk: %w", out, err)
+		return events.T("the disk is too full for {{.Path}}: make room or choose another disk", "Path", out).Because(err)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s cannot be written: choose a folder you may write to: %w", out, err)
+		return cannotWrite(out, err)
 	}
-	return fmt.Errorf("%s could not be made: %w", out, err)
+	return events.T("{{.Path}} could not be made: {{.Problem}}", "Path", out, "Problem", err).Because(err)
 }
 
 // encoded is a picture as the bytes of a PNG, with its metadata or without any.

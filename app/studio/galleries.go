@@ -56,7 +56,7 @@ func readGallery(dir string) (galleryFile, error) {
 		return g, nil
 	}
 	if err == nil && g.Version > galleryVersion {
-		err = fmt.Errorf("%s has version %d, and this program reads up to %d: use a newer Unnoise", path, g.Version, galleryVersion)
+		err = newer(path, g.Version, galleryVersion)
 	}
 	return g, err
 }
@@ -325,7 +325,7 @@ func (s galleryService) Get(ctx context.Context, id string) (Gallery, error) {
 		return Gallery{}, err
 	}
 	if !ok {
-		return Gallery{}, fmt.Errorf("there is no gallery %q: %w", id, fs.ErrNotExist)
+		return Gallery{}, missing(events.T("gallery"), id)
 	}
 	return s.gallery(g), nil
 }
@@ -413,7 +413,7 @@ func (s galleryService) makeGallery(e *env, req SampleRequest, m galleries.Model
 			return "", false, err
 		}
 		if _, err := os.Stat(dir); err != nil {
-			return "", false, fmt.Errorf("there is no gallery %q: %w", req.Gallery, err)
+			return "", false, missing(events.T("gallery"), req.Gallery)
 		}
 		return req.Gallery, false, nil
 	}
@@ -429,11 +429,11 @@ func (s galleryService) makeGallery(e *env, req SampleRequest, m galleries.Model
 	}
 	dir := filepath.Join(e.ws.Galleries(), id)
 	if err := os.Mkdir(dir, 0o777); err != nil {
-		return "", false, fmt.Errorf("the gallery cannot be made: %w", err)
+		return "", false, unsaved(events.T("the gallery"), err)
 	}
 	g := galleryFile{Version: galleryVersion, Name: name, Created: time.Now().UTC().Truncate(time.Second)}
 	if err := workspace.WriteJSON(filepath.Join(dir, galleryName), g); err != nil {
-		return "", false, errors.Join(fmt.Errorf("the gallery cannot be saved: %w", err), os.RemoveAll(dir))
+		return "", false, errors.Join(unsaved(events.T("the gallery"), err), os.RemoveAll(dir))
 	}
 	return id, true, nil
 }
@@ -536,7 +536,7 @@ func (s galleryService) updateGallery(ctx context.Context, id string, change fun
 	s.datasetMu.Lock()
 	defer s.datasetMu.Unlock()
 	if _, err := os.Stat(dir); err != nil {
-		return fmt.Errorf("there is no gallery %q: %w", id, err)
+		return missing(events.T("gallery"), id)
 	}
 	g, err := readGallery(dir)
 	if err != nil {
@@ -544,7 +544,7 @@ func (s galleryService) updateGallery(ctx context.Context, id string, change fun
 	}
 	change(&g)
 	if err := workspace.WriteJSON(filepath.Join(dir, galleryName), g); err != nil {
-		return fmt.Errorf("the gallery cannot be saved: %w", err)
+		return unsaved(events.T("the gallery"), err)
 	}
 	if written != nil {
 		written()

@@ -39,6 +39,7 @@ func (c *core) watch() {
 	c.tidied(c.ctx)
 	t := time.NewTicker(refreshEvery)
 	defer t.Stop()
+	gone := false
 	for n := 1; ; n++ {
 		select {
 		case <-c.ctx.Done():
@@ -47,6 +48,17 @@ func (c *core) watch() {
 		}
 		if c.moving.Load() {
 			continue
+		}
+		if err := c.there(); err != nil {
+			if !gone {
+				c.bus.Publish(Notice{Severity: events.Failure, Text: events.T("{{.Problem}}", "Problem", err)})
+			}
+			gone = true
+			continue
+		}
+		if gone {
+			gone, n = false, 0 // look through all of it
+			c.bus.Publish(Notice{Severity: events.Info, Text: events.T("The workspace is back.")})
 		}
 		c.sup.reload("")
 		e, err := c.use()

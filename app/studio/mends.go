@@ -19,7 +19,7 @@ func trashGoes() Text { return events.T("What is in the trash is removed for goo
 
 // failed tells why a job ended and offers what may mend it. run is empty if there was none yet.
 func (s *supervisor) failed(run string, err error) error {
-	n := Notice{Severity: events.Failure, Run: run, Text: events.T("The training stopped: {{.Problem}}", "Problem", err.Error())}
+	n := Notice{Severity: events.Failure, Run: run, Text: events.T("The training stopped: {{.Problem}}", "Problem", err)}
 	if run != "" {
 		n.Mends = mender{s.c, run}.mends(err)
 		n.Folder = s.folder(run)

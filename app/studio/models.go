@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -47,7 +46,7 @@ func readModel(dir string) (modelFile, error) {
 		return m, err
 	}
 	if m.Version > modelVersion {
-		return m, fmt.Errorf("%s has version %d, and this program reads up to %d: use a newer Unnoise", path, m.Version, modelVersion)
+		return m, newer(path, m.Version, modelVersion)
 	}
 	if err := m.Spec.Validate(); err != nil {
 		return m, fmt.Errorf("%s: %w", path, err)
@@ -62,7 +61,7 @@ func (e *env) modelDir(id string) (string, error) {
 		return "", err
 	}
 	if _, err := os.Stat(filepath.Join(dir, modelName)); err != nil {
-		return "", fmt.Errorf("there is no model %q: %w", id, fs.ErrNotExist)
+		return "", missing(events.T("model"), id)
 	}
 	return dir, nil
 }
@@ -322,7 +321,7 @@ func (s modelService) Import(ctx context.Context, path, name string, progress Pr
 	}
 	f := modelFile{Version: modelVersion, Name: name, Source: abs, Imported: time.Now().UTC().Truncate(time.Second), Spec: spec}
 	if err := writeModel(filepath.Join(e.ws.Models(), folder), f, weights); err != nil {
-		return Model{}, fmt.Errorf("the model cannot be saved: %w", err)
+		return Model{}, unsaved(events.T("the model"), err)
 	}
 	newMeter(progress, events.T("Saving the model")).at(3, 3, "")
 	id := importedPrefix + folder
@@ -371,7 +370,7 @@ func (s modelService) Rename(ctx context.Context, id, name string) error {
 	}
 	f.Name = name
 	if err := workspace.WriteJSON(filepath.Join(dir, modelName), f); err != nil {
-		return fmt.Errorf("the model cannot be saved: %w", err)
+		return unsaved(events.T("the model"), err)
 	}
 	s.bus.Publish(events.ModelsChanged{})
 	return nil

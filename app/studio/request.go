@@ -273,7 +273,7 @@ func (s trainingService) Check(ctx context.Context, req TrainRequest) ([]Problem
 			out = append(out, Problem{Field: "dataset", Text: events.T("{{.Path}} is not there now: connect its drive.", "Path", sc.info.Source)})
 		}
 	}
-	if err := disk.Require(disk.Free, e.ws.Dir(), 2*train.CheckpointBytes(info.Model), "this run"); err != nil {
+	if err := disk.Require(disk.Free, e.ws.Dir(), 2*train.CheckpointBytes(info.Model), events.T("this run")); err != nil {
 		p := problem("", err)
 		p.Mends = []Mend{{Label: events.T("Empty the trash"), Ask: trashGoes(), Apply: mender{c: s.core}.emptyTrash}}
 		out = append(out, p)

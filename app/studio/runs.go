@@ -215,7 +215,7 @@ func (e *env) run(id string) (string, error) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, runs.InfoName)); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("there is no run %q: %w", id, fs.ErrNotExist)
+			return "", missing(events.T("run"), id)
 		}
 		return "", err
 	}

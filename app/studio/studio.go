@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -68,10 +69,10 @@ type env struct {
 var errMoving = events.T("The workspace is being moved: wait until that is done.")
 
 // errAttached is the answer of a studio without the lock to what needs it.
-var errAttached = errors.New("this needs the workspace's lock: do it in the window")
+var errAttached = events.T("this needs the workspace's lock: do it in the window")
 
 // errClosed is the answer of a studio that was closed.
-var errClosed = errors.New("the workspace is closed")
+var errClosed = events.T("the workspace is closed")
 
 // DefaultDir is where the workspace is when nobody said otherwise: UNNOISE_WORKSPACE, else the
 // folder in the settings, else a folder in the person's documents.
@@ -219,11 +220,31 @@ func (c *core) enter(count *atomic.Int64) (e *env, done func(), err error) {
 		return nil, nil, errMoving
 	}
 	e, err = c.use()
+	if err == nil {
+		err = e.there()
+	}
 	if err != nil {
 		count.Add(-1)
 		return nil, nil, err
 	}
 	return e, sync.OnceFunc(func() { count.Add(-1) }), nil
+}
+
+// there makes sure that the workspace's folder is there: nothing must be made anew at the place of a drive that was
+// removed.
+func (e *env) there() error {
+	if _, err := os.Stat(e.ws.Datasets()); errors.Is(err, fs.ErrNotExist) {
+		return events.T("The workspace {{.Dir}} is not there now: connect its drive again, or choose another workspace in Settings.", "Dir", e.ws.Dir()).Because(err)
+	}
+	return nil
+}
+
+func (c *core) there() error {
+	e, err := c.use()
+	if err != nil {
+		return err
+	}
+	return e.there()
 }
 
 // joined is a context that ends with ctx or when the studio closes.

@@ -324,7 +324,7 @@ func (s *supervisor) prepare(ctx context.Context, e *env, entry queue.Entry, req
 			return run, s.adjust(e, run, entry)
 		}
 		if len(entry.Request) == 0 {
-			return nil, fmt.Errorf("the run %q is not there any more", entry.Run)
+			return nil, missing(events.T("run"), entry.Run)
 		}
 	}
 	sc, err := s.c.scan(ctx, req.Dataset)

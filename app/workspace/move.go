@@ -14,6 +14,7 @@ import (
 
 	"unnoise/app/disk"
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 // moved is a file that was copied and compared.
@@ -53,7 +54,7 @@ func (w *Workspace) CopyTo(ctx context.Context, dir string, progress func(done, 
 	if err := os.MkdirAll(parent, 0o777); err != nil {
 		return nil, fmt.Errorf("the folder %s cannot be made: %w", parent, plain(err))
 	}
-	if err := disk.Require(disk.Free, parent, total+total/50+1<<20, "the workspace"); err != nil {
+	if err := disk.Require(disk.Free, parent, total+total/50+1<<20, sentence.T("the workspace")); err != nil {
 		return nil, err
 	}
 	tmp, err := os.MkdirTemp(parent, durable.TempPrefix+"workspace-")

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"unnoise/runtime/sentence"
 )
 
 // MaxName is the most characters a name given by a person may have.
@@ -24,15 +26,15 @@ func CleanName(name string) (string, error) {
 	name = strings.TrimSpace(name)
 	switch {
 	case name == "":
-		return "", errors.New("a name is needed: type at least one character")
+		return "", sentence.T("a name is needed: type at least one character")
 	case !utf8.ValidString(name):
-		return "", errors.New("the name is not valid text: type it again")
+		return "", sentence.T("the name is not valid text: type it again")
 	case utf8.RuneCountInString(name) > MaxName:
-		return "", fmt.Errorf("the name has %d characters: %d are the most", utf8.RuneCountInString(name), MaxName)
+		return "", sentence.T("the name has {{.N}} characters: {{.Most}} are the most", "N", utf8.RuneCountInString(name), "Most", MaxName)
 	}
 	for _, r := range name {
 		if unicode.IsControl(r) {
-			return "", fmt.Errorf("the name contains the control character %U: remove it", r)
+			return "", sentence.T("the name contains the control character {{.Character}}: remove it", "Character", fmt.Sprintf("%U", r))
 		}
 	}
 	return name, nil

@@ -21,12 +21,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/adrg/xdg"
 	"github.com/gofrs/flock"
 
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 // Version is the version of the workspace's layout. A newer one is refused.
@@ -53,12 +55,15 @@ type LockedError struct {
 	Holder Holder // zero if it could not be learned
 }
 
-func (e *LockedError) Error() string {
+func (e *LockedError) Error() string { return e.Unwrap().Error() }
+
+// Unwrap is the sentence to tell.
+func (e *LockedError) Unwrap() error {
 	if e.Holder.PID == 0 {
-		return fmt.Sprintf("the workspace %s is open in another window: close that one, or choose another workspace", e.Dir)
+		return sentence.T("the workspace {{.Dir}} is open in another window: close that one, or choose another workspace", "Dir", e.Dir)
 	}
-	return fmt.Sprintf("the workspace %s is open in another %s (process %d on %s, since %s): close that one, or choose another workspace",
-		e.Dir, e.Holder.What, e.Holder.PID, e.Holder.Host, e.Holder.Since.Format("2 Jan 15:04"))
+	return sentence.T("the workspace {{.Dir}} is open in another {{.What}} (process {{.PID}} on {{.Host}}, since {{.Since}}): close that one, or choose another workspace",
+		"Dir", e.Dir, "What", e.Holder.What, "PID", e.Holder.PID, "Host", e.Holder.Host, "Since", e.Holder.Since.Format("2 Jan 15:04"))
 }
 
 // NewerError is returned when a workspace was made by a newer program.
@@ -67,9 +72,12 @@ type NewerError struct {
 	Version int
 }
 
-func (e *NewerError) Error() string {
-	return fmt.Sprintf("the workspace %s has format %d and this program knows formats up to %d: use a newer Unnoise, or choose another workspace",
-		e.Dir, e.Version, Version)
+func (e *NewerError) Error() string { return e.Unwrap().Error() }
+
+// Unwrap is the sentence to tell.
+func (e *NewerError) Unwrap() error {
+	return sentence.T("the workspace {{.Dir}} has format {{.Version}} and this program knows formats up to {{.Known}}: use a newer Unnoise, or choose another workspace",
+		"Dir", e.Dir, "Version", e.Version, "Known", Version)
 }
 
 // Workspace is an open workspace folder.
@@ -140,7 +148,7 @@ func prepare(dir string, write bool) (*Workspace, error) {
 		}
 		for _, d := range w.folders() {
 			if err := os.MkdirAll(d, 0o777); err != nil && write {
-				return nil, fmt.Errorf("the workspace %s cannot be written: %w; change its permissions or choose another folder", abs, plain(err))
+				return nil, sentence.T("the workspace {{.Dir}} cannot be written: {{.Problem}}; change its permissions or choose another folder", "Dir", abs, "Problem", plain(err)).Because(err)
 			}
 		}
 		return w, nil
@@ -166,18 +174,22 @@ func (w *Workspace) create() error {
 	}
 	for _, e := range entries {
 		if !known[e.Name()] {
-			return fmt.Errorf("the folder %s is not a workspace and already holds %q: choose an empty folder", w.dir, e.Name())
+			return sentence.T("the folder {{.Dir}} is not a workspace and already holds {{.Name}}: choose an empty folder", "Dir", w.dir, "Name", strconv.Quote(e.Name()))
 		}
 	}
 	for _, d := range append([]string{w.dir}, w.folders()...) {
 		if err := os.MkdirAll(d, 0o777); err != nil {
-			return fmt.Errorf("the workspace %s cannot be made: %w; choose another folder", w.dir, plain(err))
+			return w.notMade(err)
 		}
 	}
 	if err := WriteJSON(filepath.Join(w.dir, markerName), marker{Format: format, Version: Version, Created: time.Now().Truncate(time.Second)}); err != nil {
-		return fmt.Errorf("the workspace %s cannot be made: %w; choose another folder", w.dir, plain(err))
+		return w.notMade(err)
 	}
 	return nil
+}
+
+func (w *Workspace) notMade(err error) error {
+	return sentence.T("the workspace {{.Dir}} cannot be made: {{.Problem}}; choose another folder", "Dir", w.dir, "Problem", plain(err)).Because(err)
 }
 
 func readMarker(dir string) (marker, error) {

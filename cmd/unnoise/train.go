@@ -22,6 +22,7 @@ import (
 	"unnoise/pipeline/diffusion"
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
+	"unnoise/runtime/sentence"
 )
 
 // sizeFlag is N or WxH.
@@ -194,7 +195,7 @@ func (a *app) newRun(cmd *cobra.Command, f trainFlags) error {
 	}
 	info.Program = version
 	need := train.DiskUse(info.Model, c) + data.CacheBytes(rep, info.Model.Preprocess)
-	if err := disk.Require(freeSpace, f.run, need, "this run"); err != nil {
+	if err := disk.Require(freeSpace, f.run, need, sentence.T("this run")); err != nil {
 		return err
 	}
 	if err := needRuntime(ctx); err != nil {

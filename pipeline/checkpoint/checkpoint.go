@@ -36,6 +36,7 @@ import (
 	"unnoise/runtime/durable"
 	"unnoise/runtime/program"
 	"unnoise/runtime/safetensors"
+	"unnoise/runtime/sentence"
 	"unnoise/runtime/unet"
 )
 
@@ -125,7 +126,9 @@ func save(disk durable.Disk, dir string, step int64, c Checkpoint) (err error) {
 			return
 		}
 		if durable.IsFull(err) {
-			err = fmt.Errorf("%w: free some space and save again; the earlier checkpoints are whole", err)
+			err = sentence.T("save checkpoint {{.Step}}: {{.Problem}}: free some space and save again; the earlier checkpoints are whole",
+				"Step", step, "Problem", err).Because(err)
+			return
 		}
 		err = fmt.Errorf("save checkpoint %d: %w", step, err)
 	}()

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"image"
 	"path"
 	"runtime"
@@ -13,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+
+	"unnoise/runtime/sentence"
 )
 
 // unsorted is the class of pictures that lie beside class folders instead of in one.
@@ -125,10 +126,10 @@ func forEach(ctx context.Context, n int, do func(ctx context.Context, i int) err
 
 func nothingUsable(rep *Report) error {
 	if len(rep.Bad) > 0 {
-		return fmt.Errorf("%w in %s: all %d pictures were set aside, the first (%s) because %s",
-			ErrNoImages, rep.Path, len(rep.Bad), rep.Bad[0].Name, rep.Bad[0].Reason)
+		return sentence.T("no usable pictures in {{.Path}}: all {{.N}} pictures were set aside, the first ({{.Name}}) because {{.Reason}}",
+			"Path", rep.Path, "N", len(rep.Bad), "Name", rep.Bad[0].Name, "Reason", rep.Bad[0].Reason).Because(ErrNoImages)
 	}
-	return fmt.Errorf("%w in %s: PNG, JPEG, GIF, BMP, TIFF and WebP files are looked for in all its folders", ErrNoImages, rep.Path)
+	return sentence.T("no usable pictures in {{.Path}}: PNG, JPEG, GIF, BMP, TIFF and WebP files are looked for in all its folders", "Path", rep.Path).Because(ErrNoImages)
 }
 
 // folderClasses sets each item's class to its first-level folder, below the folders that all items share.

@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"golang.org/x/sync/semaphore"
+
+	"unnoise/runtime/sentence"
 )
 
 // Bounds for folders and archives.
@@ -59,7 +61,7 @@ func openSource(path string, lim limits) (*Source, error) {
 	s := &Source{path: path, lim: lim, mem: semaphore.NewWeighted(memoryBudget)}
 	st, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s does not exist: give a folder of pictures, a .zip or an IDX file: %w", path, fs.ErrNotExist)
+		return nil, fmt.Errorf("%w: %w", sentence.T("{{.Path}} does not exist: give a folder of pictures, a .zip or an IDX file", "Path", path), fs.ErrNotExist)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the dataset: %w", err)
@@ -90,7 +92,7 @@ func openSource(path string, lim limits) (*Source, error) {
 		s.kind = Zip
 		err = s.openZip(st.Size())
 	default:
-		return nil, fmt.Errorf("%s is not a dataset: give a folder of pictures, a .zip or an IDX file (…-images-idx3-ubyte)", path)
+		return nil, sentence.T("{{.Path}} is not a dataset: give a folder of pictures, a .zip or an IDX file (…-images-idx3-ubyte)", "Path", path)
 	}
 	if err != nil {
 		return nil, err
@@ -104,18 +106,18 @@ func (s *Source) openZip(size int64) error {
 		err = nil
 	}
 	if err != nil {
-		return fmt.Errorf("%s cannot be read as a .zip archive: %w", s.path, err)
+		return sentence.T("{{.Path}} cannot be read as a .zip archive: {{.Problem}}", "Path", s.path, "Problem", err).Because(err)
 	}
 	s.archive = z
 	if len(z.File) > maxFiles {
-		return errors.Join(fmt.Errorf("%s has %d entries, more than the limit of %d", s.path, len(z.File), maxFiles), z.Close())
+		return errors.Join(sentence.T("{{.Path}} has {{.N}} entries, more than the limit of {{.Most}}", "Path", s.path, "N", len(z.File), "Most", maxFiles), z.Close())
 	}
 	var total uint64
 	for _, f := range z.File {
 		total += min(f.UncompressedSize64, 1<<40)
 	}
 	if allowed := uint64(size)*zipRatio + zipFree; total > allowed {
-		return errors.Join(fmt.Errorf("%s claims to expand from %d to %d MiB: it is refused as a zip bomb", s.path, size>>20, total>>20), z.Close())
+		return errors.Join(sentence.T("{{.Path}} claims to expand from {{.From}} to {{.To}} MiB: it is refused as a zip bomb", "Path", s.path, "From", size>>20, "To", total>>20), z.Close())
 	}
 	s.indexZip()
 	return nil
@@ -259,7 +261,7 @@ func (w *walker) walk(rel string, depth int) error {
 		case !st.Mode().IsRegular() || !wanted(e.Name()):
 			w.ignored++
 		case len(w.found) == maxFiles:
-			return fmt.Errorf("%s has more than %d pictures: give a smaller folder", w.root, maxFiles)
+			return sentence.T("{{.Path}} has more than {{.Most}} pictures: give a smaller folder", "Path", w.root, "Most", maxFiles)
 		default:
 			w.found = append(w.found, entry{name: name, size: st.Size(), stamp: st.ModTime().UnixNano()})
 		}

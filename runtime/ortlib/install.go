@@ -17,6 +17,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 // notices are ONNX Runtime's LICENSE and ThirdPartyNotices.txt of release 1.27.0. The npm package carries neither, and
@@ -56,8 +57,8 @@ func (f finder) install(ctx context.Context, progress Progress) (lib Library, er
 	}
 	npm, err := exec.LookPath("npm")
 	if err != nil {
-		return Library{}, fmt.Errorf("%w: install Node.js (it brings npm) and try again, or put %s of ONNX Runtime %s into %s",
-			ErrNoNPM, p.files[0].name, Version, f.cache)
+		return Library{}, sentence.T("npm was not found: install Node.js (it brings npm) and try again, or put {{.File}} of ONNX Runtime {{.Version}} into {{.Folder}}",
+			"File", p.files[0].name, "Version", Version, "Folder", f.cache).Because(ErrNoNPM)
 	}
 	parent := filepath.Dir(f.cache)
 	if err := os.MkdirAll(parent, 0o755); err != nil {
@@ -192,7 +193,8 @@ func download(ctx context.Context, npm, dir string, progress Progress) (string, 
 		return "", fmt.Errorf("download of ONNX Runtime: %w", ctx.Err())
 	}
 	if err != nil {
-		return "", fmt.Errorf("npm could not fetch %s %s (%w): %s", npmPackage, Version, err, npmReason(stderr.String()))
+		return "", sentence.T("npm could not fetch {{.Package}} {{.Version}} ({{.Problem}}): {{.Reason}}",
+			"Package", npmPackage, "Version", Version, "Problem", err, "Reason", npmReason(stderr.String())).Because(err)
 	}
 	tarball := filepath.Join(dir, npmPackage+"-"+Version+".tgz")
 	if _, err := os.Stat(tarball); err != nil {

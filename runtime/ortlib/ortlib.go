@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/adrg/xdg"
+
+	"unnoise/runtime/sentence"
 )
 
 // EnvVar names the environment variable that points at a library (or at the folder that holds it).
@@ -104,8 +106,8 @@ func (f finder) find(ctx context.Context) (Library, error) {
 	if len(skipped) > 0 {
 		found = " (" + strings.Join(skipped, "; ") + ")"
 	}
-	return Library{}, fmt.Errorf("%w%s: run `unnoise runtime install`, or set %s to the path of %s",
-		ErrNotFound, found, EnvVar, p.files[0].name)
+	return Library{}, sentence.T("ONNX Runtime {{.Version}} was not found{{.Found}}: run `unnoise runtime install`, or set {{.Variable}} to the path of {{.File}}",
+		"Version", Version, "Found", found, "Variable", EnvVar, "File", p.files[0].name).Because(ErrNotFound)
 }
 
 // findExplicit judges the library the user named, and only that.

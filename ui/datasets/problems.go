@@ -35,7 +35,7 @@ func (t *badTab) content() fyne.CanvasObject {
 	}, func(i widget.ListItemID, o fyne.CanvasObject) {
 		box := o.(*fyne.Container)
 		box.Objects[0].(*widget.Label).SetText(t.files[i].Name)
-		box.Objects[1].(*widget.Label).SetText(t.files[i].Reason)
+		box.Objects[1].(*widget.Label).SetText(page.Text(t.files[i].Reason))
 	})
 	t.list.OnSelected = func(i widget.ListItemID) { t.list.Unselect(i) }
 	return kit.Pad(6, 0, 0, 0, container.NewStack(container.NewVBox(t.none), t.list))

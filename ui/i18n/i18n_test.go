@@ -115,6 +115,29 @@ func texts(t *testing.T) map[string]bool {
 	for _, root := range []string{"../../app", "../../pipeline", "../../runtime"} {
 		walk(root, sentences)
 	}
+	// Why a file was set aside.
+	walk("../../pipeline/data", func(_ string, n ast.Node) {
+		add := func(e ast.Expr) {
+			if k, ok := literal(e); ok {
+				found[k] = found[k] || false
+			}
+		}
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			if f, ok := n.Fun.(*ast.Ident); ok && f.Name == "reason" {
+				add(n.Args[0])
+			}
+		case *ast.FuncDecl:
+			if n.Name.Name == "why" {
+				ast.Inspect(n.Body, func(n ast.Node) bool {
+					if r, ok := n.(*ast.ReturnStmt); ok {
+						add(r.Results[0])
+					}
+					return true
+				})
+			}
+		}
+	})
 	// What a service says it is doing comes from the pipeline as plain words.
 	for _, root := range []string{"../../pipeline", "../../runtime/ortlib"} {
 		walk(root, func(_ string, n ast.Node) {
