@@ -37,6 +37,8 @@ type exporter struct {
 	body  *fyne.Container
 	about *widget.Label
 	d     *dialog.ConfirmDialog
+	all   fyne.CanvasObject
+	view  *container.Scroll // of all
 }
 
 // kind is one way to export.
@@ -77,16 +79,25 @@ func (e *exporter) open(title string) {
 		r.Selected = labels[0]
 		head = container.NewHScroll(r)
 	}
+	place := kit.Row(lang.L("Save as"), "", container.NewBorder(nil, nil, nil, folder, e.path))
+	e.all = container.NewVBox(head, e.about, e.body)
+	e.view = container.NewVScroll(e.all)
 	e.choose(0)
-	content := container.NewVBox(head, e.about, e.body, kit.Row(lang.L("Save as"), "", container.NewBorder(nil, nil, nil, folder, e.path)))
-	e.d = dialog.NewCustomConfirm(title, lang.L("Export"), lang.L("Cancel"), content, func(ok bool) {
+	e.d = dialog.NewCustomConfirm(title, lang.L("Export"), lang.L("Cancel"), container.NewBorder(nil, place, nil, nil, e.view), func(ok bool) {
 		if ok {
 			e.start()
 		}
 	}, e.s.Window)
-	size := e.s.Window.Canvas().Size()
-	e.d.Resize(fyne.NewSize(min(620, size.Width-40), 0))
 	e.s.ShowDialog(e.d)
+	e.fit()
+	e.fit() // the height of wrapped text is known now
+}
+
+// fit makes the dialog as high as what it holds, or as the window allows.
+func (e *exporter) fit() {
+	size := e.s.Window.Canvas().Size()
+	e.view.SetMinSize(fyne.NewSize(0, max(60, min(e.all.MinSize().Height, size.Height-190))))
+	e.d.Resize(fyne.NewSize(min(620, size.Width-40), 0))
 }
 
 func (e *exporter) choose(i int) {
@@ -106,7 +117,8 @@ func (e *exporter) choose(i int) {
 	e.path.SetText(path)
 	e.mine = was
 	if e.d != nil {
-		e.d.Refresh()
+		e.fit()
+		e.fit()
 	}
 }
 

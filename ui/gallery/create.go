@@ -148,7 +148,7 @@ func (c *creation) build() {
 	for _, e := range []*form.Entry{c.steps, c.eta, c.seed, c.count} {
 		e.OnInvalid = c.update
 	}
-	c.clip = widget.NewCheck(lang.L("Keep x̂0 within the range of pictures at each step"), func(on bool) {
+	c.clip = widget.NewCheck("", func(on bool) {
 		c.req.Clip = on
 		c.check()
 	})
@@ -165,11 +165,12 @@ func (c *creation) build() {
 		kit.Row(lang.L("Sampler"), "", c.sampler), c.help, kit.Row(lang.L("Steps"), "", c.steps), c.etaRow, c.classRow,
 		kit.Row(lang.L("Pictures"), "", c.count),
 		kit.Row(lang.L("Seed"), lang.L("The same seed and settings give the same pictures."), container.NewBorder(nil, nil, nil, dice, c.seed)),
-		kit.Row(lang.L("Into"), "", c.into), c.nameRow, c.clip)
+		kit.Row(lang.L("Into"), "", c.into), c.nameRow,
+		kit.Row(lang.L("Clip x̂0"), lang.L("Keeps it within the range of pictures at each step."), c.clip))
 
-	grid := container.NewGridWithColumns(4)
+	grid := container.New(squares{4})
 	for range previews {
-		pic := kit.NewPicture(84, 84)
+		pic := kit.NewPicture(40, 40)
 		c.pictures = append(c.pictures, pic)
 		grid.Add(pic)
 	}
@@ -184,7 +185,7 @@ func (c *creation) build() {
 	c.make.Button.Importance = widget.HighImportance
 	c.make.SetReason(lang.L("Reading the models…"))
 	c.hide = kit.Button(lang.L("Close"), nil, widget.MediumImportance, c.close)
-	right := container.NewBorder(nil, container.NewVBox(c.hint, c.progress), nil, nil, container.NewVBox(grid))
+	right := container.NewBorder(nil, container.NewVBox(c.hint, c.progress), nil, nil, grid)
 	body := container.NewBorder(nil, container.NewBorder(nil, nil, nil, container.NewHBox(c.hide), c.make), nil, nil,
 		container.New(halves{}, container.NewVScroll(kit.Pad(0, 0, 0, 14, c.fields)), right))
 	c.d = dialog.NewCustomWithoutButtons(lang.L("New gallery"), body, s.Window)
@@ -208,6 +209,22 @@ func (halves) Layout(objs []fyne.CanvasObject, s fyne.Size) {
 	objs[0].Resize(fyne.NewSize(w-16, s.Height))
 	objs[1].Resize(fyne.NewSize(s.Width-w, s.Height))
 	objs[1].Move(fyne.NewPos(w, 0))
+}
+
+// squares lays objects in so many columns of squares, as large as there is room for.
+type squares struct{ columns int }
+
+// MinSize implements fyne.Layout.
+func (l squares) MinSize([]fyne.CanvasObject) fyne.Size { return fyne.NewSize(120, 120) }
+
+// Layout implements fyne.Layout.
+func (l squares) Layout(objs []fyne.CanvasObject, s fyne.Size) {
+	rows := (len(objs) + l.columns - 1) / l.columns
+	side := min(s.Width/float32(l.columns), s.Height/float32(max(rows, 1)))
+	for i, o := range objs {
+		o.Resize(fyne.NewSize(side-4, side-4))
+		o.Move(fyne.NewPos(float32(i%l.columns)*side, float32(i/l.columns)*side))
+	}
 }
 
 func (c *creation) number(t string, set func(int)) {

@@ -403,13 +403,13 @@ func (p *Page) selected() {
 	n := p.grid.Count()
 	total := p.images.Len()
 	line := lang.L("{{.N}} pictures", map[string]any{"N": page.Int(total)})
-	if n > 0 {
+	switch {
+	case n > 0:
 		line = lang.L("{{.N}} of {{.Total}} selected", map[string]any{"N": page.Int(n), "Total": page.Int(total)})
+	case total > 0:
+		line += " · " + lang.L("none selected")
 	}
-	if n != 2 && total > 1 { // why some of the buttons beside it cannot be used
-		line += " · " + lang.L("Select two to compare them.")
-	}
-	p.count.SetText(line)
+	p.count.SetText(line) // which is why some of the buttons beside it cannot be used
 	p.own.Hidden = p.current == ""
 	p.own.Refresh()
 	able(p.star, n > 0)

@@ -60,8 +60,8 @@ func (p *Page) Icon() fyne.Resource { return icons.Models }
 
 // Content implements page.Page.
 func (p *Page) Content() fyne.CanvasObject {
-	p.own = kit.Tiles(cover+20, cover+92, 12, false)
-	p.imported = kit.Tiles(cover+20, cover+92, 12, false)
+	p.own = kit.Tiles(cover+20, cover+112, 12, false)
+	p.imported = kit.Tiles(cover+20, cover+112, 12, false)
 	p.ownBox = container.NewVBox(kit.Heading(lang.L("From your runs")), p.own)
 	p.importedBox = container.NewVBox(kit.Heading(lang.L("Imported")), p.imported)
 	p.ownBox.Hide()
@@ -226,7 +226,7 @@ func (p *Page) fill(list []studio.Model) {
 			}))
 			size := fmt.Sprintf("%d × %d × %d", m.Width, m.Height, m.Channels)
 			text := container.New(layout.NewCustomPaddedVBoxLayout(-10), kit.Ellipsis(m.Name, true),
-				kit.Caption(size+" · "+params(m.Params)), kit.Caption(origin(m)))
+				kit.Caption(params(m.Params)), kit.Caption(size), kit.Caption(origin(m)))
 			card := kit.NewTapCard(container.NewBorder(pic, nil, nil, nil, text), func() { p.choose(m.ID) })
 			card.SetSelected(m.ID == p.chosen)
 			p.cards[m.ID] = card
