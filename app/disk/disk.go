@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"github.com/dustin/go-humanize"
@@ -29,6 +30,18 @@ func Free(path string) (uint64, error) {
 		}
 		p = parent
 	}
+}
+
+// Reason is what the system says of a failed call on a file, without the call and the path: those are told in the
+// sentence around it.
+func Reason(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 // FreeMemory returns the bytes of memory that can be used without swapping, 0 where the system does not say.

@@ -18,7 +18,9 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"unnoise/app/disk"
 	"unnoise/app/workspace"
+	"unnoise/runtime/sentence"
 )
 
 const (
@@ -90,10 +92,13 @@ func (q *Queue) Change(ctx context.Context, change func(*List) error) (List, err
 	defer cancel()
 	ok, err := lock.TryLockContext(ctx, 20*time.Millisecond)
 	if err != nil || !ok {
-		if errors.Is(err, context.Canceled) {
+		switch {
+		case errors.Is(err, context.Canceled):
 			return List{}, err
+		case errors.Is(err, context.DeadlineExceeded):
+			return List{}, sentence.T("the queue cannot be saved: another process holds it; try again").Because(err)
 		}
-		return List{}, fmt.Errorf("the queue %s cannot be locked: %w", q.path, err)
+		return List{}, cannotSave(err)
 	}
 	defer func() { _ = lock.Unlock() }()
 	l, err := q.Load()
@@ -107,9 +112,13 @@ func (q *Queue) Change(ctx context.Context, change func(*List) error) (List, err
 		return List{}, fmt.Errorf("the queue is full: %d entries are the most", maxItems)
 	}
 	if err := workspace.WriteJSON(q.path, l); err != nil {
-		return List{}, fmt.Errorf("the queue cannot be saved: %w", err)
+		return List{}, cannotSave(err)
 	}
 	return l, nil
+}
+
+func cannotSave(err error) error {
+	return sentence.T("the queue cannot be saved: {{.Problem}}", "Problem", disk.Reason(err)).Because(err)
 }
 
 // ErrNoEntry says that an entry is not in the queue, or no more.

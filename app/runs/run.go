@@ -93,7 +93,7 @@ func Vacant(dir string) error {
 		if st, serr := os.Stat(dir); serr == nil && !st.IsDir() {
 			return sentence.T("{{.Path}} is a file: choose a folder for the run", "Path", dir).Because(ErrExists)
 		}
-		return sentence.T("the run's folder {{.Path}} cannot be made or read: {{.Problem}}", "Path", dir, "Problem", reason(err)).Because(err)
+		return sentence.T("the run's folder {{.Path}} cannot be made or read: {{.Problem}}", "Path", dir, "Problem", disk.Reason(err)).Because(err)
 	case len(entries) == 0:
 		return nil
 	}
@@ -101,15 +101,6 @@ func Vacant(dir string) error {
 		return sentence.T("the run {{.Path}} was begun already: go on with --resume, or choose another folder", "Path", dir).Because(ErrExists)
 	}
 	return sentence.T("the folder {{.Path}} is not empty: choose another one for the run", "Path", dir).Because(ErrExists)
-}
-
-// reason is what the system says, without the path that the sentence around it has.
-func reason(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }
 
 // mkdirAll makes a folder and its parents and returns those it made, the deepest first.

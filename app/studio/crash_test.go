@@ -520,6 +520,7 @@ func TestNewerAndForeignFiles(t *testing.T) {
 	marker := filepath.Join(dir, "workspace.json")
 	require.NoError(t, os.WriteFile(marker, []byte(`{"format":"unnoise workspace","version":2}`), 0o666))
 	_, err = Open(ctx, dir)
+	requireSentence(t, err, "use a newer Unnoise, or choose another workspace")
 	newer, ok := errors.AsType[*workspace.NewerError](err)
 	require.True(t, ok, "%v", err)
 	require.Equal(t, 2, newer.Version)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"unnoise/app/datasets"
+	"unnoise/app/disk"
 	"unnoise/app/events"
 	"unnoise/app/library"
 	"unnoise/app/thumbs"
@@ -72,7 +73,7 @@ func unsaved(what Text, err error) error {
 	if durable.IsFull(err) {
 		return events.T("{{.What}} cannot be saved: the disk is full; make room and try again", "What", what).Because(err)
 	}
-	return events.T("{{.What}} cannot be saved: {{.Problem}}", "What", what, "Problem", err).Because(err)
+	return events.T("{{.What}} cannot be saved: {{.Problem}}", "What", what, "Problem", disk.Reason(err)).Because(err)
 }
 
 // missing says that something with this ID is not in the workspace.

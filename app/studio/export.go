@@ -148,7 +148,7 @@ func (s exportService) Images(ctx context.Context, refs []Ref, dir string, metad
 		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, s.wrote(dir, err)
+		return nil, cannotWrite(dir, err)
 	}
 	defer s.note(e, exportTo(dir), dir+string(filepath.Separator))()
 	m := newMeter(progress, events.T("Writing the images"))

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"time"
 
+	"unnoise/app/disk"
 	"unnoise/app/workspace"
 	"unnoise/runtime/durable"
 )
@@ -66,13 +67,13 @@ func (b *Bin) Put(kind, name string, paths ...string) (e Entry, err error) {
 			return Entry{}, fmt.Errorf("%s is not in the workspace %s", p, b.root)
 		}
 		if _, err := os.Lstat(p); err != nil {
-			return Entry{}, fmt.Errorf("%s cannot be deleted: %w", p, plain(err))
+			return Entry{}, fmt.Errorf("%s cannot be deleted: %w", p, disk.Reason(err))
 		}
 		e.Paths = append(e.Paths, filepath.ToSlash(rel))
 	}
 	home := filepath.Join(b.dir, e.ID)
 	if err := os.MkdirAll(filepath.Join(home, filesName), 0o777); err != nil {
-		return Entry{}, fmt.Errorf("the trash cannot be written: %w", plain(err))
+		return Entry{}, fmt.Errorf("the trash cannot be written: %w", disk.Reason(err))
 	}
 	if err := workspace.WriteJSON(filepath.Join(home, manifestName), e); err != nil {
 		return Entry{}, errors.Join(fmt.Errorf("the trash cannot be written: %w", err), os.RemoveAll(home))
@@ -80,7 +81,7 @@ func (b *Bin) Put(kind, name string, paths ...string) (e Entry, err error) {
 	for i, p := range paths {
 		if err := os.Rename(p, b.file(e.ID, i)); err != nil {
 			// Bring back what has moved already.
-			return Entry{}, errors.Join(fmt.Errorf("%s cannot be deleted: %w", p, linkReason(err)), b.Restore(e.ID))
+			return Entry{}, errors.Join(fmt.Errorf("%s cannot be deleted: %w", p, disk.Reason(err)), b.Restore(e.ID))
 		}
 	}
 	if err := durable.SyncDir(filepath.Join(home, filesName)); err != nil {
@@ -168,7 +169,7 @@ func (b *Bin) Restore(id string) error {
 		if _, err := os.Lstat(b.file(id, i)); errors.Is(err, fs.ErrNotExist) {
 			continue // at home already
 		} else if err != nil {
-			return fmt.Errorf("%q cannot be brought back: %w", e.Name, plain(err))
+			return fmt.Errorf("%q cannot be brought back: %w", e.Name, disk.Reason(err))
 		}
 		if _, err := os.Lstat(dst); err == nil {
 			return fmt.Errorf("%q cannot be brought back: %s exists again; rename or delete that first", e.Name, dst)
@@ -181,10 +182,10 @@ func (b *Bin) Restore(id string) error {
 			continue
 		}
 		if err := os.MkdirAll(filepath.Dir(dst), 0o777); err != nil {
-			return fmt.Errorf("%q cannot be brought back: %w", e.Name, plain(err))
+			return fmt.Errorf("%q cannot be brought back: %w", e.Name, disk.Reason(err))
 		}
 		if err := os.Rename(src, dst); err != nil {
-			return fmt.Errorf("%q cannot be brought back: %w", e.Name, linkReason(err))
+			return fmt.Errorf("%q cannot be brought back: %w", e.Name, disk.Reason(err))
 		}
 		dsts = append(dsts, dst)
 	}
@@ -256,20 +257,4 @@ func (b *Bin) Recover() error {
 		}
 	}
 	return nil
-}
-
-func plain(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
-}
-
-func linkReason(err error) error {
-	var le *os.LinkError
-	if errors.As(err, &le) {
-		return le.Err
-	}
-	return err
 }

@@ -39,7 +39,7 @@ func (w *Workspace) CopyTo(ctx context.Context, dir string, progress func(done, 
 	}
 	entries, err := os.ReadDir(dst)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the folder %s cannot be read: %w", dst, plain(err))
+		return nil, fmt.Errorf("the folder %s cannot be read: %w", dst, disk.Reason(err))
 	}
 	if len(entries) > 0 {
 		return nil, fmt.Errorf("the folder %s already holds %q: choose an empty or a new one", dst, entries[0].Name())
@@ -52,14 +52,14 @@ func (w *Workspace) CopyTo(ctx context.Context, dir string, progress func(done, 
 	}
 	parent := filepath.Dir(dst)
 	if err := os.MkdirAll(parent, 0o777); err != nil {
-		return nil, fmt.Errorf("the folder %s cannot be made: %w", parent, plain(err))
+		return nil, fmt.Errorf("the folder %s cannot be made: %w", parent, disk.Reason(err))
 	}
 	if err := disk.Require(disk.Free, parent, total+total/50+1<<20, sentence.T("the workspace")); err != nil {
 		return nil, err
 	}
 	tmp, err := os.MkdirTemp(parent, durable.TempPrefix+"workspace-")
 	if err != nil {
-		return nil, fmt.Errorf("the folder %s cannot be written: %w", parent, plain(err))
+		return nil, fmt.Errorf("the folder %s cannot be written: %w", parent, disk.Reason(err))
 	}
 	defer func() {
 		if err != nil {
@@ -67,11 +67,11 @@ func (w *Workspace) CopyTo(ctx context.Context, dir string, progress func(done, 
 		}
 	}()
 	if err := os.Chmod(tmp, 0o755); err != nil {
-		return nil, fmt.Errorf("the folder %s cannot be written: %w", tmp, plain(err))
+		return nil, fmt.Errorf("the folder %s cannot be written: %w", tmp, disk.Reason(err))
 	}
 	for _, d := range dirs {
 		if err := os.MkdirAll(filepath.Join(tmp, d), 0o777); err != nil {
-			return nil, fmt.Errorf("the folder %s cannot be made: %w", filepath.Join(tmp, d), plain(err))
+			return nil, fmt.Errorf("the folder %s cannot be made: %w", filepath.Join(tmp, d), disk.Reason(err))
 		}
 	}
 	var done int64
@@ -91,11 +91,11 @@ func (w *Workspace) CopyTo(ctx context.Context, dir string, progress func(done, 
 	}
 	if exists {
 		if err := os.Remove(dst); err != nil {
-			return nil, fmt.Errorf("the folder %s cannot be replaced: %w; choose a new folder within it", dst, plain(err))
+			return nil, fmt.Errorf("the folder %s cannot be replaced: %w; choose a new folder within it", dst, disk.Reason(err))
 		}
 	}
 	if err := os.Rename(tmp, dst); err != nil {
-		return nil, fmt.Errorf("the folder %s cannot be made: %w", dst, plain(err))
+		return nil, fmt.Errorf("the folder %s cannot be made: %w", dst, disk.Reason(err))
 	}
 	if err := durable.SyncDir(parent); err != nil {
 		return nil, err
@@ -179,7 +179,7 @@ func (w *Workspace) inventory(ctx context.Context) (files []moved, dirs []string
 func copyVerified(ctx context.Context, src, dst string, m *moved) error {
 	in, err := os.Open(src)
 	if err != nil {
-		return fmt.Errorf("the file %s cannot be read: %w", src, plain(err))
+		return fmt.Errorf("the file %s cannot be read: %w", src, disk.Reason(err))
 	}
 	defer func() { _ = in.Close() }()
 	sum := sha256.New()
@@ -193,13 +193,13 @@ func copyVerified(ctx context.Context, src, dst string, m *moved) error {
 	}
 	info, err := in.Stat()
 	if err != nil {
-		return fmt.Errorf("the file %s cannot be read: %w", src, plain(err))
+		return fmt.Errorf("the file %s cannot be read: %w", src, disk.Reason(err))
 	}
 	m.mod = info.ModTime().UnixNano()
 	check := sha256.New()
 	out, err := os.Open(dst)
 	if err != nil {
-		return fmt.Errorf("the copy %s cannot be read: %w", dst, plain(err))
+		return fmt.Errorf("the copy %s cannot be read: %w", dst, disk.Reason(err))
 	}
 	defer func() { _ = out.Close() }()
 	if _, err := io.Copy(check, reader{ctx, out}); err != nil {
@@ -225,16 +225,16 @@ func (w *Workspace) removeCopied(files []moved, dirs []string) error {
 			continue
 		}
 		if err := os.Remove(path); err != nil {
-			errs = append(errs, plain(err))
+			errs = append(errs, disk.Reason(err))
 		}
 	}
 	for _, name := range []string{holderName, "queue.lock", "library.db", "library.db-wal", "library.db-shm", lockName} {
 		if err := os.Remove(filepath.Join(w.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, plain(err))
+			errs = append(errs, disk.Reason(err))
 		}
 	}
 	if err := os.RemoveAll(w.Cache()); err != nil {
-		errs = append(errs, plain(err))
+		errs = append(errs, disk.Reason(err))
 	}
 	for _, d := range slices.Backward(dirs) { // children first; one that holds something stays
 		_ = os.Remove(filepath.Join(w.dir, d))

@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"unnoise/app/disk"
 	"unnoise/runtime/sentence"
 )
 
@@ -85,7 +86,7 @@ func Unique(dir, base string) (string, error) {
 			return name, nil
 		}
 		if err != nil {
-			return "", fmt.Errorf("the folder %s cannot be read: %w", dir, plain(err))
+			return "", fmt.Errorf("the folder %s cannot be read: %w", dir, disk.Reason(err))
 		}
 	}
 	return "", fmt.Errorf("the folder %s has no free name for %q", dir, base)

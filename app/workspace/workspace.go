@@ -27,6 +27,7 @@ import (
 	"github.com/adrg/xdg"
 	"github.com/gofrs/flock"
 
+	"unnoise/app/disk"
 	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
@@ -114,7 +115,7 @@ func Open(dir, what string) (*Workspace, error) {
 	lock := flock.New(filepath.Join(w.dir, lockName))
 	ok, err := lock.TryLock()
 	if err != nil {
-		return nil, fmt.Errorf("the workspace %s cannot be locked: %w", w.dir, plain(err))
+		return nil, fmt.Errorf("the workspace %s cannot be locked: %w", w.dir, disk.Reason(err))
 	}
 	if !ok {
 		return nil, &LockedError{Dir: w.dir, Holder: readHolder(w.dir)}
@@ -148,7 +149,7 @@ func prepare(dir string, write bool) (*Workspace, error) {
 		}
 		for _, d := range w.folders() {
 			if err := os.MkdirAll(d, 0o777); err != nil && write {
-				return nil, sentence.T("the workspace {{.Dir}} cannot be written: {{.Problem}}; change its permissions or choose another folder", "Dir", abs, "Problem", plain(err)).Because(err)
+				return nil, sentence.T("the workspace {{.Dir}} cannot be written: {{.Problem}}; change its permissions or choose another folder", "Dir", abs, "Problem", disk.Reason(err)).Because(err)
 			}
 		}
 		return w, nil
@@ -166,7 +167,7 @@ func prepare(dir string, write bool) (*Workspace, error) {
 func (w *Workspace) create() error {
 	entries, err := os.ReadDir(w.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the workspace %s cannot be read: %w", w.dir, plain(err))
+		return fmt.Errorf("the workspace %s cannot be read: %w", w.dir, disk.Reason(err))
 	}
 	known := map[string]bool{lockName: true, holderName: true, "library.db": true, "library.db-wal": true, "library.db-shm": true, "queue.json": true, "queue.lock": true, "lost+found": true}
 	for _, d := range w.folders() {
@@ -189,7 +190,7 @@ func (w *Workspace) create() error {
 }
 
 func (w *Workspace) notMade(err error) error {
-	return sentence.T("the workspace {{.Dir}} cannot be made: {{.Problem}}; choose another folder", "Dir", w.dir, "Problem", plain(err)).Because(err)
+	return sentence.T("the workspace {{.Dir}} cannot be made: {{.Problem}}; choose another folder", "Dir", w.dir, "Problem", disk.Reason(err)).Because(err)
 }
 
 func readMarker(dir string) (marker, error) {
@@ -282,12 +283,12 @@ func WriteJSON(path string, v any) error {
 func ReadJSON(path string, limit int64, v any) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("the file %s cannot be read: %w", path, plain(err))
+		return fmt.Errorf("the file %s cannot be read: %w", path, disk.Reason(err))
 	}
 	defer func() { _ = f.Close() }()
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return fmt.Errorf("the file %s cannot be read: %w", path, plain(err))
+		return fmt.Errorf("the file %s cannot be read: %w", path, disk.Reason(err))
 	}
 	if int64(len(b)) > limit {
 		return fmt.Errorf("the file %s is too large to be one of this program's (over %d bytes)", path, limit)
@@ -296,15 +297,6 @@ func ReadJSON(path string, limit int64, v any) error {
 		return fmt.Errorf("the file %s is damaged: %w", path, err)
 	}
 	return nil
-}
-
-// plain drops the operation and path that a *fs.PathError repeats.
-func plain(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }
 
 // hidden reports names that are this program's own and never a thing of the person's.
@@ -319,7 +311,7 @@ func Subfolders(dir string) ([]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the folder %s cannot be read: %w", dir, plain(err))
+		return nil, fmt.Errorf("the folder %s cannot be read: %w", dir, disk.Reason(err))
 	}
 	var names []string
 	for _, e := range entries {
