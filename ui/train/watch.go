@@ -39,6 +39,7 @@ type watch struct {
 
 func newWatch(p *Page) *watch {
 	w := &watch{p: p, view: runview.New(p.s), figures: map[string]*kit.Figure{}}
+	w.view.SetLive(true)
 	w.name = kit.Ellipsis("", true)
 	w.phase = kit.Ellipsis("", false)
 	w.phase.Importance = widget.LowImportance
@@ -93,6 +94,9 @@ func newWatch(p *Page) *watch {
 func (w *watch) update(whole bool) {
 	snap := w.p.s.Job()
 	changed := snap.State != w.last.State || snap.Run != w.last.Run
+	if snap.State != studio.JobTraining || snap.Elapsed != w.last.Elapsed {
+		w.view.Tick()
+	}
 	w.last = snap
 	if snap.Run != "" {
 		w.showRun(snap.Run)

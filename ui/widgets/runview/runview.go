@@ -33,7 +33,9 @@ type View struct {
 	cursor  int64
 	loading bool
 	again   bool
-	epoch   int // counts runs shown, so that late results of another are dropped
+	live    bool        // new points wait for Tick
+	waiting []logResult // them
+	epoch   int         // counts runs shown, so that late results of another are dropped
 
 	points  []studio.LogPoint
 	columns [][]float64
@@ -166,7 +168,7 @@ func (v *View) Open(run string) {
 	}
 	v.run = run
 	v.epoch++
-	v.cursor, v.points, v.columns, v.first, v.heldOut, v.loading = 0, nil, nil, nil, false, false
+	v.cursor, v.points, v.columns, v.first, v.heldOut, v.loading, v.waiting = 0, nil, nil, nil, false, false, nil
 	v.all, v.grids, v.weights = nil, nil, ""
 	v.images, v.recent = map[studio.Ref]*image.RGBA{}, nil
 	v.picture.SetImage(nil)
@@ -217,12 +219,27 @@ func (v *View) UpdateLog() {
 			return
 		}
 		v.cursor = r.next
-		v.add(r)
+		v.waiting = append(v.waiting, r)
+		if !v.live || len(v.points) == 0 {
+			v.Tick()
+		}
 		if v.again {
 			v.again = false
 			v.UpdateLog()
 		}
 	})
+}
+
+// SetLive says that Tick is called regularly, so that the curves are drawn with what else changes at the time.
+func (v *View) SetLive(on bool) { v.live = on }
+
+// Tick shows what was read since the last call.
+func (v *View) Tick() {
+	waiting := v.waiting
+	v.waiting = nil
+	for _, r := range waiting {
+		v.add(r)
+	}
 }
 
 // add appends new points to the curves, or draws all anew after a reset.
