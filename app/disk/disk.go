@@ -1,4 +1,5 @@
-// Package disk tells how much room a disk, and the memory, has.
+// Package disk is what the services share about files: how much room a disk, and the memory, has, small files of JSON,
+// and what the system says when something fails.
 package disk
 
 import (

@@ -19,7 +19,6 @@ import (
 	"github.com/gofrs/flock"
 
 	"unnoise/app/disk"
-	"unnoise/app/workspace"
 	"unnoise/runtime/sentence"
 )
 
@@ -62,7 +61,7 @@ func NewID() string {
 // Load reads the queue; no file is an empty one.
 func (q *Queue) Load() (List, error) {
 	l := List{Version: version}
-	err := workspace.ReadJSON(q.path, maxFile, &l)
+	err := disk.ReadJSON(q.path, maxFile, &l)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return List{Version: version}, nil
@@ -111,7 +110,7 @@ func (q *Queue) Change(ctx context.Context, change func(*List) error) (List, err
 	if len(l.Entries) > maxItems {
 		return List{}, fmt.Errorf("the queue is full: %d entries are the most", maxItems)
 	}
-	if err := workspace.WriteJSON(q.path, l); err != nil {
+	if err := disk.WriteJSON(q.path, l); err != nil {
 		return List{}, cannotSave(err)
 	}
 	return l, nil

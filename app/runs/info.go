@@ -3,19 +3,16 @@
 package runs
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
+	"unnoise/app/disk"
 	"unnoise/pipeline/data"
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
-	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -63,7 +60,7 @@ const maxInfo = 16 << 20 // a run.json lists classes and excluded names, but no 
 func readInfo(dir string) (Info, error) {
 	path := filepath.Join(dir, InfoName)
 	var i Info
-	if err := readJSON(path, &i); err != nil {
+	if err := disk.ReadJSON(path, maxInfo, &i); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return i, sentence.T("{{.Path}} is not a run: it has no {{.Name}}; give the folder that “unnoise train --run” made", "Path", dir, "Name", InfoName).Because(err)
 		}
@@ -82,36 +79,6 @@ func readInfo(dir string) (Info, error) {
 		return i, fmt.Errorf("%s: %w", path, err)
 	}
 	return i, nil
-}
-
-func readJSON(path string, to any) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, maxInfo+1))
-	if err != nil {
-		return err
-	}
-	if len(b) > maxInfo {
-		return fmt.Errorf("%s is larger than %d bytes: it is damaged", path, maxInfo)
-	}
-	if err := json.Unmarshal(b, to); err != nil {
-		return fmt.Errorf("%s is damaged: %w", path, err)
-	}
-	return nil
-}
-
-func writeJSON(path string, v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	return durable.WriteFile(path, func(w io.Writer) error {
-		_, err := w.Write(append(b, '\n'))
-		return err
-	})
 }
 
 // NewInfo describes a run of a preset on pictures scanned from a source. Zero values in c mean the preset's own. Errors

@@ -74,7 +74,7 @@ func Create(dir string, info Info) (*Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the run's folder %s cannot be made: %w", dir, err)
 	}
-	if err := writeJSON(filepath.Join(dir, InfoName), info); err != nil {
+	if err := disk.WriteJSON(filepath.Join(dir, InfoName), info); err != nil {
 		for _, d := range made {
 			_ = os.Remove(d)
 		}
@@ -158,7 +158,7 @@ func (r *Run) Update(change func(*Info)) error {
 	if err := info.Train.Validate(); err != nil {
 		return err
 	}
-	if err := writeJSON(filepath.Join(r.Dir, InfoName), info); err != nil {
+	if err := disk.WriteJSON(filepath.Join(r.Dir, InfoName), info); err != nil {
 		return fmt.Errorf("the run's description cannot be written: %w", err)
 	}
 	r.info = info
@@ -212,7 +212,7 @@ type Status struct {
 // Status reads how the run stands. A run that says it is running but is not locked was interrupted.
 func (r *Run) Status() (Status, error) {
 	st := Status{State: New}
-	if err := readJSON(filepath.Join(r.Dir, StatusName), &st); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := disk.ReadJSON(filepath.Join(r.Dir, StatusName), maxInfo, &st); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Status{}, err
 	}
 	st.Steps, st.Step = r.Info().Train.Steps, 0
@@ -268,7 +268,7 @@ func (r *Run) setStatus(s State, step int64, cause error) error {
 	if cause != nil {
 		st.Error = cause.Error()
 	}
-	return writeJSON(filepath.Join(r.Dir, StatusName), st)
+	return disk.WriteJSON(filepath.Join(r.Dir, StatusName), st)
 }
 
 // Options says how a run is trained.
@@ -305,7 +305,7 @@ func (r *Run) Train(ctx context.Context, o Options) (out train.Outcome, err erro
 	}
 	if !ok {
 		var st Status
-		_ = readJSON(filepath.Join(r.Dir, StatusName), &st)
+		_ = disk.ReadJSON(filepath.Join(r.Dir, StatusName), maxInfo, &st)
 		return out, &LockedError{Dir: r.Dir, PID: st.PID}
 	}
 	defer func() { _ = lock.Unlock() }()

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"unnoise/app/datasets"
+	"unnoise/app/disk"
 	"unnoise/pipeline/checkpoint"
 	"unnoise/pipeline/data"
 	"unnoise/pipeline/model"
@@ -117,7 +118,7 @@ func TestOpenRefuses(t *testing.T) {
 		var m map[string]any
 		require.NoError(t, json.Unmarshal(good, &m))
 		change(m)
-		require.NoError(t, writeJSON(path, m))
+		require.NoError(t, disk.WriteJSON(path, m))
 		_, err := Open(r.Dir)
 		require.ErrorContains(t, err, want)
 	}

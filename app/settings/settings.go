@@ -14,7 +14,7 @@ import (
 
 	"github.com/adrg/xdg"
 
-	"unnoise/app/workspace"
+	"unnoise/app/disk"
 )
 
 // Version is the version of the file. A newer one is refused, never overwritten.
@@ -80,7 +80,7 @@ type Store struct {
 func Open(path string) (*Store, error) {
 	s := &Store{path: path}
 	var raw json.RawMessage
-	err := workspace.ReadJSON(path, maxFile, &raw)
+	err := disk.ReadJSON(path, maxFile, &raw)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
@@ -131,7 +131,7 @@ func (s *Store) Set(n Settings) (changed bool, err error) {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o777); err != nil {
 		return false, fmt.Errorf("the settings cannot be saved: %w", err)
 	}
-	if err := workspace.WriteJSON(s.path, file{Version: Version, Settings: n}); err != nil {
+	if err := disk.WriteJSON(s.path, file{Version: Version, Settings: n}); err != nil {
 		return false, fmt.Errorf("the settings cannot be saved: %w", err)
 	}
 	s.now = n

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"unnoise/app/datasets"
-	"unnoise/app/workspace"
+	"unnoise/app/disk"
 )
 
 func TestDecodedPicturesAreTidied(t *testing.T) {
@@ -47,7 +47,7 @@ func TestDecodedPicturesAreTidied(t *testing.T) {
 	require.NoError(t, err)
 	info := run.Info()
 	info.Train.Steps = 4
-	require.NoError(t, workspace.WriteJSON(filepath.Join(run.Dir, "run.json"), info)) // as if it had been stopped on its way
+	require.NoError(t, disk.WriteJSON(filepath.Join(run.Dir, "run.json"), info)) // as if it had been stopped on its way
 	require.NoError(t, s.Datasets.Exclude(ctx, d.ID, []int{0}))
 	require.Equal(t, 1, there(), "only the unfinished run has a use for pictures of the dataset as it was")
 	require.DirExists(t, run.CacheDir())
@@ -98,7 +98,7 @@ func TestDecodedPicturesAreTidied(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 	list[0].Deleted = time.Now().Add(-2 * deletedFor)
-	require.NoError(t, workspace.WriteJSON(filepath.Join(s.Workspace.Path(), ".trash", list[0].ID, "manifest.json"), list[0]))
+	require.NoError(t, disk.WriteJSON(filepath.Join(s.Workspace.Path(), ".trash", list[0].ID, "manifest.json"), list[0]))
 	require.NoError(t, s.core.tidyCaches(ctx, cacheBudget))
 	found, err = datasets.Caches(trashed)
 	require.NoError(t, err)

@@ -49,7 +49,7 @@ type datasetFile struct {
 func readDataset(dir string) (datasetFile, error) {
 	var d datasetFile
 	path := filepath.Join(dir, datasetName)
-	if err := workspace.ReadJSON(path, maxDatasetFile, &d); err != nil {
+	if err := disk.ReadJSON(path, maxDatasetFile, &d); err != nil {
 		return d, err
 	}
 	switch {
@@ -95,7 +95,7 @@ func readScan(dir string) (info datasetFile, rep *data.Report, err error) {
 		return info, nil, err
 	}
 	rep = new(data.Report)
-	if err := workspace.ReadJSON(filepath.Join(dir, reportName), maxReportFile, rep); err != nil {
+	if err := disk.ReadJSON(filepath.Join(dir, reportName), maxReportFile, rep); err != nil {
 		return info, nil, err
 	}
 	info.Source = info.place(dir)
@@ -375,13 +375,11 @@ func (s datasetService) add(ctx context.Context, source, name string, demo bool,
 	if err != nil {
 		return Dataset{}, err
 	}
-	e, done, err := s.begin()
+	ctx, e, done, err := s.work(ctx)
 	if err != nil {
 		return Dataset{}, err
 	}
 	defer done()
-	ctx, end := s.joined(ctx)
-	defer end()
 	if err := outside(e.ws.Dir(), source); err != nil {
 		return Dataset{}, err
 	}
@@ -436,13 +434,11 @@ func scanSource(ctx context.Context, source string, progress ProgressFunc) (*dat
 }
 
 func (s datasetService) Rescan(ctx context.Context, id string, progress ProgressFunc) (Dataset, error) {
-	e, done, err := s.begin()
+	ctx, e, done, err := s.work(ctx)
 	if err != nil {
 		return Dataset{}, err
 	}
 	defer done()
-	ctx, end := s.joined(ctx)
-	defer end()
 	dir, err := workspace.Child(e.ws.Datasets(), id)
 	if err != nil {
 		return Dataset{}, err
@@ -456,7 +452,7 @@ func (s datasetService) Rescan(ctx context.Context, id string, progress Progress
 	if err != nil {
 		return Dataset{}, err
 	}
-	if err := workspace.WriteJSON(filepath.Join(dir, reportName), rep); err != nil {
+	if err := disk.WriteJSON(filepath.Join(dir, reportName), rep); err != nil {
 		return Dataset{}, unsaved(events.T("the dataset"), err)
 	}
 	if err := s.update(ctx, id, func(d *datasetFile) error {
@@ -489,7 +485,7 @@ func (c *core) update(ctx context.Context, id string, change func(*datasetFile) 
 	if err := change(&info); err != nil {
 		return err
 	}
-	if err := workspace.WriteJSON(filepath.Join(dir, datasetName), info); err != nil {
+	if err := disk.WriteJSON(filepath.Join(dir, datasetName), info); err != nil {
 		return unsaved(events.T("the dataset"), err)
 	}
 	if written != nil {

@@ -30,13 +30,11 @@ func (s datasetService) ImportDemo(ctx context.Context, progress ProgressFunc) (
 			return d, nil
 		}
 	}
-	e, done, err := s.begin()
+	ctx, e, done, err := s.work(ctx)
 	if err != nil {
 		return Dataset{}, err
 	}
 	defer done()
-	ctx, end := s.joined(ctx)
-	defer end()
 	defer s.note(e, events.T("Import of “{{.Name}}”", "Name", "Demo"), filepath.Join(e.ws.Datasets(), "demo"))()
 	tmp, err := os.MkdirTemp(e.ws.Datasets(), durable.TempPrefix+"demo-")
 	if err != nil {

@@ -34,7 +34,7 @@ func (s exportService) under(ctx context.Context, out string) (context.Context, 
 	if err != nil {
 		return nil, nil, err
 	}
-	e, done, err := s.begin()
+	ctx, e, done, err := s.work(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -47,8 +47,7 @@ func (s exportService) under(ctx context.Context, out string) (context.Context, 
 		return nil, nil, cannotWrite(filepath.Dir(out), err)
 	}
 	written := s.note(e, exportTo(out), out)
-	ctx, end := s.joined(ctx)
-	return ctx, func() { end(); written(); done() }, nil
+	return ctx, func() { written(); done() }, nil
 }
 
 func exportTo(path string) Text { return events.T("Export to {{.Path}}", "Path", path) }
@@ -137,13 +136,11 @@ func (s exportService) Images(ctx context.Context, refs []Ref, dir string, metad
 	if len(refs) == 0 {
 		return nil, errNoneChosen
 	}
-	e, done, err := s.begin()
+	ctx, e, done, err := s.work(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	ctx, end := s.joined(ctx)
-	defer end()
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}

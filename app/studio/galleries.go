@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"unnoise/app/disk"
 	"unnoise/app/events"
 	"unnoise/app/galleries"
 	"unnoise/app/library"
@@ -47,7 +48,7 @@ type galleryFile struct {
 func readGallery(dir string) (galleryFile, error) {
 	var g galleryFile
 	path := filepath.Join(dir, galleryName)
-	err := workspace.ReadJSON(path, maxDatasetFile, &g)
+	err := disk.ReadJSON(path, maxDatasetFile, &g)
 	if errors.Is(err, fs.ErrNotExist) {
 		g = galleryFile{Version: galleryVersion, Name: filepath.Base(dir)}
 		if st, err := os.Stat(dir); err == nil {
@@ -331,13 +332,11 @@ func (s galleryService) Get(ctx context.Context, id string) (Gallery, error) {
 }
 
 func (s galleryService) Create(ctx context.Context, req SampleRequest, progress func(SampleProgress)) (Gallery, error) {
-	e, done, err := s.begin()
+	ctx, e, done, err := s.work(ctx)
 	if err != nil {
 		return Gallery{}, err
 	}
 	defer done()
-	ctx, end := s.joined(ctx)
-	defer end()
 	m, err := s.load(ctx, req.Model, req.Checkpoint, req.Weights)
 	if err != nil {
 		return Gallery{}, sentence(err)
@@ -432,7 +431,7 @@ func (s galleryService) makeGallery(e *env, req SampleRequest, m galleries.Model
 		return "", false, unsaved(events.T("the gallery"), err)
 	}
 	g := galleryFile{Version: galleryVersion, Name: name, Created: time.Now().UTC().Truncate(time.Second)}
-	if err := workspace.WriteJSON(filepath.Join(dir, galleryName), g); err != nil {
+	if err := disk.WriteJSON(filepath.Join(dir, galleryName), g); err != nil {
 		return "", false, errors.Join(unsaved(events.T("the gallery"), err), os.RemoveAll(dir))
 	}
 	return id, true, nil
@@ -543,7 +542,7 @@ func (s galleryService) updateGallery(ctx context.Context, id string, change fun
 		return err
 	}
 	change(&g)
-	if err := workspace.WriteJSON(filepath.Join(dir, galleryName), g); err != nil {
+	if err := disk.WriteJSON(filepath.Join(dir, galleryName), g); err != nil {
 		return unsaved(events.T("the gallery"), err)
 	}
 	if written != nil {
@@ -697,13 +696,11 @@ func (s galleryService) again(ctx context.Context, ref Ref) (m galleries.Model, 
 }
 
 func (s galleryService) Trajectory(ctx context.Context, ref Ref, progress ProgressFunc) ([]TrajectoryStep, error) {
-	_, done, err := s.begin()
+	ctx, _, done, err := s.work(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	ctx, end := s.joined(ctx)
-	defer end()
 	m, set, index, err := s.again(ctx, ref)
 	if err != nil {
 		return nil, sentence(err)
@@ -754,13 +751,11 @@ func (s galleryService) Trajectory(ctx context.Context, ref Ref, progress Progre
 }
 
 func (s galleryService) Interpolate(ctx context.Context, req InterpolateRequest, progress ProgressFunc) ([]*image.RGBA, error) {
-	_, done, err := s.begin()
+	ctx, _, done, err := s.work(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	ctx, end := s.joined(ctx)
-	defer end()
 	if req.Frames < 2 || req.Frames > 2000 {
 		return nil, events.T("Choose between 2 and 2,000 frames.")
 	}
@@ -794,13 +789,11 @@ func (s galleryService) Interpolate(ctx context.Context, req InterpolateRequest,
 }
 
 func (s galleryService) Nearest(ctx context.Context, ref Ref, k int, progress ProgressFunc) ([]Neighbour, error) {
-	e, done, err := s.begin()
+	ctx, e, done, err := s.work(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	ctx, end := s.joined(ctx)
-	defer end()
 	path, meta, err := s.meta(ctx, ref)
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ type indexer struct {
 // watch looks for what changed, first all of it and then, every two seconds, where something may have.
 func (c *core) watch() {
 	if err := c.sync(c.ctx, nil); err != nil && c.ctx.Err() == nil {
-		c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("The workspace could not be read completely: {{.Problem}}", "Problem", err.Error())})
+		c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("The workspace could not be read completely: {{.Problem}}", "Problem", err)})
 	}
 	_ = c.thumbs.Prune(c.ctx)
 	c.tidied(c.ctx)
@@ -305,7 +305,7 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 			c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("{{.Count}} more things in the workspace could not be read.", "Count", len(problems)-i)})
 			break
 		}
-		c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("Left out: {{.Problem}}", "Problem", err.Error())})
+		c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("Left out: {{.Problem}}", "Problem", err)})
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"unnoise/app/disk"
 	"unnoise/app/events"
 	"unnoise/app/galleries"
 	"unnoise/app/library"
@@ -42,7 +43,7 @@ type modelFile struct {
 func readModel(dir string) (modelFile, error) {
 	var m modelFile
 	path := filepath.Join(dir, modelName)
-	if err := workspace.ReadJSON(path, maxDatasetFile, &m); err != nil {
+	if err := disk.ReadJSON(path, maxDatasetFile, &m); err != nil {
 		return m, err
 	}
 	if m.Version > modelVersion {
@@ -278,13 +279,11 @@ func (s modelService) checkpoints(ctx context.Context, id string) ([]Checkpoint,
 }
 
 func (s modelService) Import(ctx context.Context, path, name string, progress ProgressFunc) (Model, error) {
-	e, done, err := s.begin()
+	ctx, e, done, err := s.work(ctx)
 	if err != nil {
 		return Model{}, err
 	}
 	defer done()
-	ctx, end := s.joined(ctx)
-	defer end()
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return Model{}, err
@@ -369,7 +368,7 @@ func (s modelService) Rename(ctx context.Context, id, name string) error {
 		return err
 	}
 	f.Name = name
-	if err := workspace.WriteJSON(filepath.Join(dir, modelName), f); err != nil {
+	if err := disk.WriteJSON(filepath.Join(dir, modelName), f); err != nil {
 		return unsaved(events.T("the model"), err)
 	}
 	s.bus.Publish(events.ModelsChanged{})

@@ -288,13 +288,11 @@ func (s trainingService) Check(ctx context.Context, req TrainRequest) ([]Problem
 }
 
 func (s trainingService) Estimate(ctx context.Context, req TrainRequest, progress ProgressFunc) (est Estimate, err error) {
-	e, done, err := s.begin()
+	ctx, e, done, err := s.work(ctx)
 	if err != nil {
 		return est, err
 	}
 	defer done()
-	ctx, end := s.joined(ctx)
-	defer end()
 	sc, err := s.scan(ctx, req.Dataset)
 	if err != nil {
 		return est, err

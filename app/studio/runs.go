@@ -22,6 +22,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"unnoise/app/disk"
 	"unnoise/app/events"
 	"unnoise/app/exports"
 	"unnoise/app/library"
@@ -680,7 +681,7 @@ func (s runService) Dismiss(ctx context.Context, id string) error {
 		return nil
 	}
 	st.State = runs.Stopped
-	if err := workspace.WriteJSON(filepath.Join(run.Dir, runs.StatusName), st); err != nil {
+	if err := disk.WriteJSON(filepath.Join(run.Dir, runs.StatusName), st); err != nil {
 		return fmt.Errorf("the run's status cannot be saved: %w", err)
 	}
 	return s.runChanged(ctx, e, id)

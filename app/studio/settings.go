@@ -39,7 +39,7 @@ func (s settingsService) Runtime(ctx context.Context) (RuntimeStatus, error) {
 		if !errors.Is(err, ortlib.ErrNotFound) && !errors.Is(err, ortlib.ErrRefused) {
 			return st, err
 		}
-		st.Problem = events.T("{{.Problem}}", "Problem", err.Error())
+		st.Problem = events.T("{{.Problem}}", "Problem", err)
 		return st, nil
 	}
 	st.Installed, st.Version, st.Path, st.Source = true, lib.Version, lib.Path, lib.Source

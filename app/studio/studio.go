@@ -142,7 +142,7 @@ func open(ctx context.Context, dir string, attach bool) (_ *Studio, err error) {
 	c.wg.Go(c.watch)
 	c.wg.Go(c.sup.run)
 	if warn != nil {
-		c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("{{.Problem}}", "Problem", warn.Error())})
+		c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("{{.Problem}}", "Problem", warn)})
 	}
 	return s, nil
 }
@@ -252,6 +252,16 @@ func (c *core) joined(ctx context.Context) (context.Context, context.CancelFunc)
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(c.ctx, cancel)
 	return ctx, func() { stop(); cancel() }
+}
+
+// work is begin for work that also ends when the studio closes: go on with the context returned.
+func (c *core) work(ctx context.Context) (_ context.Context, e *env, done func(), err error) {
+	e, end, err := c.begin()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	ctx, cancel := c.joined(ctx)
+	return ctx, e, func() { cancel(); end() }, nil
 }
 
 // meter passes progress on at most some twenty times a second, always the last, with an ETA from the pace so far.

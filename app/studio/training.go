@@ -188,7 +188,7 @@ func (s *supervisor) reload(start string) {
 		}
 		s.mu.Unlock()
 		if err != nil && !told {
-			s.c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("{{.Problem}}", "Problem", err.Error())})
+			s.c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("{{.Problem}}", "Problem", err)})
 		}
 		s.set(func(n *Snapshot) { n.Queued, n.Held = len(l.Entries), l.Held })
 		s.c.bus.Publish(events.QueueChanged{})

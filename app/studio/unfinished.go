@@ -12,9 +12,9 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"unnoise/app/disk"
 	"unnoise/app/events"
 	"unnoise/app/queue"
-	"unnoise/app/workspace"
 	"unnoise/runtime/durable"
 )
 
@@ -82,7 +82,7 @@ func (c *core) recover(e *env) {
 			continue // it is being done
 		}
 		var u unfinished
-		if err := workspace.ReadJSON(base+".json", 1<<20, &u); err == nil {
+		if err := disk.ReadJSON(base+".json", 1<<20, &u); err == nil {
 			if err := u.tidy(); err != nil {
 				c.log.Warn("what an interrupted process left could not be removed", "folder", u.Dir, "error", err)
 			}

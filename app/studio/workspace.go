@@ -104,7 +104,7 @@ func (s workspaceService) Move(ctx context.Context, dir string, progress Progres
 	if err := errors.Join(old.lib.Close(), removeOld(), old.ws.Close()); err != nil {
 		s.bus.Publish(Notice{Severity: events.Warning, Text: events.T(
 			"The workspace is now in {{.New}}. Not everything could be removed from {{.Old}}: {{.Problem}}",
-			"New", next.ws.Dir(), "Old", old.ws.Dir(), "Problem", err.Error())})
+			"New", next.ws.Dir(), "Old", old.ws.Dir(), "Problem", err)})
 	}
 	return nil
 }

@@ -75,7 +75,7 @@ func (b *Bin) Put(kind, name string, paths ...string) (e Entry, err error) {
 	if err := os.MkdirAll(filepath.Join(home, filesName), 0o777); err != nil {
 		return Entry{}, fmt.Errorf("the trash cannot be written: %w", disk.Reason(err))
 	}
-	if err := workspace.WriteJSON(filepath.Join(home, manifestName), e); err != nil {
+	if err := disk.WriteJSON(filepath.Join(home, manifestName), e); err != nil {
 		return Entry{}, errors.Join(fmt.Errorf("the trash cannot be written: %w", err), os.RemoveAll(home))
 	}
 	for i, p := range paths {
@@ -124,7 +124,7 @@ func (b *Bin) Get(id string) (Entry, error) {
 		return Entry{}, err
 	}
 	var e Entry
-	if err := workspace.ReadJSON(filepath.Join(home, manifestName), maxManifest, &e); err != nil {
+	if err := disk.ReadJSON(filepath.Join(home, manifestName), maxManifest, &e); err != nil {
 		return Entry{}, err
 	}
 	if e.Version > version {

@@ -13,10 +13,8 @@
 package workspace
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,7 +26,6 @@ import (
 	"github.com/gofrs/flock"
 
 	"unnoise/app/disk"
-	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -123,7 +120,7 @@ func Open(dir, what string) (*Workspace, error) {
 	w.lock = lock
 	host, _ := os.Hostname()
 	h := Holder{PID: os.Getpid(), Host: host, What: what, Since: time.Now().Truncate(time.Second)}
-	if err := WriteJSON(filepath.Join(w.dir, holderName), h); err != nil {
+	if err := disk.WriteJSON(filepath.Join(w.dir, holderName), h); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	return w, nil
@@ -183,7 +180,7 @@ func (w *Workspace) create() error {
 			return w.notMade(err)
 		}
 	}
-	if err := WriteJSON(filepath.Join(w.dir, markerName), marker{Format: format, Version: Version, Created: time.Now().Truncate(time.Second)}); err != nil {
+	if err := disk.WriteJSON(filepath.Join(w.dir, markerName), marker{Format: format, Version: Version, Created: time.Now().Truncate(time.Second)}); err != nil {
 		return w.notMade(err)
 	}
 	return nil
@@ -196,7 +193,7 @@ func (w *Workspace) notMade(err error) error {
 func readMarker(dir string) (marker, error) {
 	var m marker
 	path := filepath.Join(dir, markerName)
-	if err := ReadJSON(path, 1<<16, &m); err != nil {
+	if err := disk.ReadJSON(path, 1<<16, &m); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return m, err
 		}
@@ -210,7 +207,7 @@ func readMarker(dir string) (marker, error) {
 
 func readHolder(dir string) Holder {
 	var h Holder
-	if err := ReadJSON(filepath.Join(dir, holderName), 1<<16, &h); err != nil {
+	if err := disk.ReadJSON(filepath.Join(dir, holderName), 1<<16, &h); err != nil {
 		return Holder{}
 	}
 	return h
@@ -266,37 +263,6 @@ func (w *Workspace) Queue() string { return filepath.Join(w.dir, "queue.json") }
 
 func (w *Workspace) folders() []string {
 	return []string{w.Datasets(), w.Runs(), w.Galleries(), w.Models(), w.Trash(), w.Cache()}
-}
-
-// WriteJSON writes v as indented JSON, atomically.
-func WriteJSON(path string, v any) error {
-	return durable.WriteFile(path, func(out io.Writer) error {
-		e := json.NewEncoder(out)
-		e.SetEscapeHTML(false)
-		e.SetIndent("", "  ")
-		return e.Encode(v)
-	})
-}
-
-// ReadJSON reads a JSON file of at most limit bytes into v. The error says which file and
-// wraps fs.ErrNotExist when there is none.
-func ReadJSON(path string, limit int64, v any) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("the file %s cannot be read: %w", path, disk.Reason(err))
-	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return fmt.Errorf("the file %s cannot be read: %w", path, disk.Reason(err))
-	}
-	if int64(len(b)) > limit {
-		return fmt.Errorf("the file %s is too large to be one of this program's (over %d bytes)", path, limit)
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("the file %s is damaged: %w", path, err)
-	}
-	return nil
 }
 
 // hidden reports names that are this program's own and never a thing of the person's.
