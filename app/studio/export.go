@@ -205,6 +205,9 @@ func (s exportService) Sheet(ctx context.Context, refs []Ref, out string, opt Sh
 		for _, r := range refs {
 			g.Labels = append(g.Labels, s.label(ctx, r))
 		}
+		if g.Font, err = labelFont(g.Labels); err != nil {
+			return err
+		}
 	}
 	var meta *picture.Meta
 	if opt.Metadata {
@@ -220,10 +223,26 @@ func (s exportService) Sheet(ctx context.Context, refs []Ref, out string, opt Sh
 	return s.wrote(out, picture.WritePNG(out, sheet, meta))
 }
 
-// label is the line under a picture of a sheet.
+// labelFont is a font of the system for the letters of labels that the built-in one lacks, or nil.
+func labelFont(labels []string) (*opentype.Font, error) {
+	missing := map[rune]bool{}
+	for _, l := range labels {
+		for _, r := range l {
+			if !missing[r] && !picture.CanLabel(string(r)) {
+				missing[r] = true
+			}
+		}
+	}
+	if len(missing) == 0 {
+		return nil, nil //nolint:nilnil // none is needed
+	}
+	return fonts.Covering(string(slices.Collect(maps.Keys(missing))))
+}
+
+// label is the line under a picture of a sheet: its class, if it has one, its seed and its place in it.
 func (s exportService) label(ctx context.Context, ref Ref) string {
 	if _, m, err := (galleryService{core: s.core}).meta(ctx, ref); err == nil {
-		return fmt.Sprintf("%d #%d", m.Seed, m.Index)
+		return strings.TrimSpace(fmt.Sprintf("%s %d #%d", m.Class, m.Seed, m.Index))
 	}
 	return strings.TrimSuffix(s.fileName(ref), ".png")
 }
@@ -296,11 +315,7 @@ func (s exportService) Frames(ctx context.Context, frames []*image.RGBA, out str
 }
 
 func (s exportService) TimeLapse(ctx context.Context, id, weights, out string, opt AnimationOptions, progress ProgressFunc) error {
-	e, err := s.use()
-	if err != nil {
-		return err
-	}
-	run, err := e.openRun(id)
+	run, err := s.openRun(id)
 	if err != nil {
 		return err
 	}

@@ -38,11 +38,7 @@ func (s *supervisor) warned(run string, ev train.Warned) {
 }
 
 func (s *supervisor) folder(run string) string {
-	e, err := s.c.use()
-	if err != nil {
-		return ""
-	}
-	r, err := e.openRun(run)
+	r, err := s.c.openRun(run)
 	if err != nil {
 		return ""
 	}
@@ -127,13 +123,7 @@ func (m mender) like(label Text, change func(*TrainRequest)) Mend {
 	}}
 }
 
-func (m mender) open() (*runs.Run, error) {
-	e, err := m.c.use()
-	if err != nil {
-		return nil, err
-	}
-	return e.openRun(m.run)
-}
+func (m mender) open() (*runs.Run, error) { return m.c.openRun(m.run) }
 
 // rate is the run's learning rate and by how much its divergence has lowered it already.
 func (m mender) rate() (lr, scale float64, err error) {

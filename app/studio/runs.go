@@ -231,6 +231,14 @@ func (e *env) openRun(id string) (*runs.Run, error) {
 	return runs.Open(dir)
 }
 
+func (c *core) openRun(id string) (*runs.Run, error) {
+	e, err := c.use()
+	if err != nil {
+		return nil, err
+	}
+	return e.openRun(id)
+}
+
 func (f RunFilter) query() library.RunQuery {
 	return library.RunQuery{
 		Search: f.Search, Tag: f.Tag, Starred: f.Starred, State: string(f.State), Order: string(f.Order),
@@ -448,11 +456,7 @@ func logPoint(r train.Record) LogPoint {
 }
 
 func (s runService) Grids(_ context.Context, id string) ([]Grid, error) {
-	e, err := s.use()
-	if err != nil {
-		return nil, err
-	}
-	run, err := e.openRun(id)
+	run, err := s.openRun(id)
 	if err != nil {
 		return nil, err
 	}
@@ -498,11 +502,7 @@ func (s runService) Checkpoints(ctx context.Context, id string) ([]Checkpoint, e
 }
 
 func (s runService) Settings(ctx context.Context, id string) (TrainRequest, error) {
-	e, err := s.use()
-	if err != nil {
-		return TrainRequest{}, err
-	}
-	run, err := e.openRun(id)
+	run, err := s.openRun(id)
 	if err != nil {
 		return TrainRequest{}, err
 	}

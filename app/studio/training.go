@@ -651,11 +651,7 @@ func (s trainingService) Enqueue(ctx context.Context, req TrainRequest) (string,
 }
 
 func (s trainingService) ContinueRun(ctx context.Context, id string, steps int64) error {
-	e, err := s.use()
-	if err != nil {
-		return err
-	}
-	run, err := e.openRun(id)
+	run, err := s.openRun(id)
 	if err != nil {
 		return err
 	}
