@@ -8,6 +8,7 @@ import (
 	"image"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,9 +16,11 @@ import (
 	"time"
 
 	"github.com/adrg/xdg"
+	"golang.org/x/image/font/opentype"
 
 	"unnoise/app/events"
 	"unnoise/app/exports"
+	"unnoise/app/fonts"
 	"unnoise/app/workspace"
 	"unnoise/pipeline/export"
 	"unnoise/pipeline/picture"
@@ -225,18 +228,17 @@ func (s exportService) Sheet(ctx context.Context, refs []Ref, out string, opt Sh
 
 // labelFont is a font of the system for the letters of labels that the built-in one lacks, or nil.
 func labelFont(labels []string) (*opentype.Font, error) {
-	missing := map[rune]bool{}
+	letters := map[rune]bool{}
 	for _, l := range labels {
 		for _, r := range l {
-			if !missing[r] && !picture.CanLabel(string(r)) {
-				missing[r] = true
-			}
+			letters[r] = true
 		}
 	}
-	if len(missing) == 0 {
+	maps.DeleteFunc(letters, func(r rune, _ bool) bool { return picture.CanLabel(string(r)) })
+	if len(letters) == 0 {
 		return nil, nil //nolint:nilnil // none is needed
 	}
-	return fonts.Covering(string(slices.Collect(maps.Keys(missing))))
+	return fonts.Covering(string(slices.Collect(maps.Keys(letters))))
 }
 
 // label is the line under a picture of a sheet: its class, if it has one, its seed and its place in it.

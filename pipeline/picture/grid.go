@@ -8,11 +8,13 @@ import (
 	"image/draw"
 	"math"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"golang.org/x/image/font"
 	"golang.org/x/image/font/gofont/goregular"
 	"golang.org/x/image/font/opentype"
+	"golang.org/x/image/font/sfnt"
 	"golang.org/x/image/math/fixed"
 )
 
@@ -22,7 +24,9 @@ type GridOptions struct {
 	Spacing    int         // pixels between and around the pictures
 	Scale      int         // whole-number enlargement of each picture; 0 is 1
 	Background color.Color // nil: white
-	Labels     []string    // under each picture; nil for none. The font covers Latin, Greek and Cyrillic
+	Labels     []string    // under each picture; nil for none. The built-in font covers Latin, Greek and Cyrillic
+	// Font draws the letters that the built-in font has not; may be nil.
+	Font *opentype.Font
 }
 
 const (
@@ -82,7 +86,7 @@ func Grid(ctx context.Context, fr Frames, o GridOptions) (*image.RGBA, error) {
 	var text *labeller
 	if o.Labels != nil {
 		var err error
-		if text, err = newLabeller(sheet, bg); err != nil {
+		if text, err = newLabeller(sheet, bg, o.Font); err != nil {
 			return nil, err
 		}
 	}
@@ -108,20 +112,77 @@ func Grid(ctx context.Context, fr Frames, o GridOptions) (*image.RGBA, error) {
 
 type labeller struct{ d font.Drawer }
 
-func newLabeller(dst draw.Image, bg color.Color) (*labeller, error) {
-	f, err := opentype.Parse(goregular.TTF)
+func newLabeller(dst draw.Image, bg color.Color, other *opentype.Font) (*labeller, error) {
+	f, err := builtin()
 	if err != nil {
 		return nil, fmt.Errorf("load the label font: %w", err)
 	}
-	face, err := opentype.NewFace(f, &opentype.FaceOptions{Size: labelSize, DPI: 72, Hinting: font.HintingFull})
+	options := &opentype.FaceOptions{Size: labelSize, DPI: 72, Hinting: font.HintingFull}
+	face, err := opentype.NewFace(f, options)
 	if err != nil {
 		return nil, fmt.Errorf("load the label font: %w", err)
+	}
+	if other != nil {
+		second, err := opentype.NewFace(other, options)
+		if err != nil {
+			return nil, fmt.Errorf("load the second label font: %w", err)
+		}
+		face = &faces{Face: face, font: f, second: second}
 	}
 	ink := color.Black
 	if luma(bg) < 128 {
 		ink = color.White
 	}
 	return &labeller{font.Drawer{Dst: dst, Src: image.NewUniform(ink), Face: face}}, nil
+}
+
+var builtin = sync.OnceValues(func() (*opentype.Font, error) { return opentype.Parse(goregular.TTF) })
+
+// CanLabel says whether the built-in font has every letter of a label.
+func CanLabel(label string) bool {
+	f, err := builtin()
+	return err == nil && !strings.ContainsFunc(label, func(r rune) bool { return !has(f, new(sfnt.Buffer), r) })
+}
+
+func has(f *opentype.Font, buf *sfnt.Buffer, r rune) bool {
+	i, err := f.GlyphIndex(buf, r)
+	return err == nil && i != 0
+}
+
+// faces draws with a second face what the font of the first has not.
+type faces struct {
+	font.Face
+	font   *opentype.Font
+	second font.Face
+	buf    sfnt.Buffer
+}
+
+func (f *faces) of(r rune) font.Face {
+	if has(f.font, &f.buf, r) {
+		return f.Face
+	}
+	return f.second
+}
+
+// Glyph implements font.Face.
+func (f *faces) Glyph(dot fixed.Point26_6, r rune) (image.Rectangle, image.Image, image.Point, fixed.Int26_6, bool) {
+	return f.of(r).Glyph(dot, r)
+}
+
+// GlyphBounds implements font.Face.
+func (f *faces) GlyphBounds(r rune) (fixed.Rectangle26_6, fixed.Int26_6, bool) {
+	return f.of(r).GlyphBounds(r)
+}
+
+// GlyphAdvance implements font.Face.
+func (f *faces) GlyphAdvance(r rune) (fixed.Int26_6, bool) { return f.of(r).GlyphAdvance(r) }
+
+// Kern implements font.Face.
+func (f *faces) Kern(a, b rune) fixed.Int26_6 {
+	if g := f.of(a); g == f.of(b) {
+		return g.Kern(a, b)
+	}
+	return 0
 }
 
 // draw centres s under a cell of width w whose lower left corner is (x, y), shortened until it fits.

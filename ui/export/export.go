@@ -167,7 +167,7 @@ func Images(s *page.Services, name string, refs []studio.Ref) {
 	cols, colsOf := whole(s, 0, 0, 1000)
 	spacing, spacingOf := whole(s, 2, 0, 256)
 	scale, scaleOf := whole(s, 1, 1, 32)
-	labels := widget.NewCheck(lang.L("Label each picture with its name"), func(bool) { s.LetGo() })
+	labels := widget.NewCheck(lang.L("Label each picture with its class and seed"), func(bool) { s.LetGo() })
 	sheet := container.NewVBox(
 		kit.Row(lang.L("Columns"), lang.L("0 makes the sheet about square."), cols),
 		kit.Row(lang.L("Spacing"), lang.L("Pixels between the pictures and around them."), spacing),
