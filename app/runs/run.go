@@ -473,7 +473,7 @@ func (r *Run) adopt(c *data.Cache, o Options) error {
 			"Path", info.Data.Path, "Now", len(c.Classes()), "N", n)
 	}
 	if old := info.Data.Fingerprint; old != "" && old != c.Fingerprint() && o.Events != nil {
-		o.Events(train.Warned{Message: fmt.Sprintf("the pictures in %s have changed since the run began; it goes on with those that are there now", info.Data.Path)})
+		o.Events(train.Warned{Message: sentence.T("the pictures in {{.Path}} have changed since the run began; it goes on with those that are there now", "Path", info.Data.Path)})
 	}
 	return r.Update(func(i *Info) {
 		i.Data.Fingerprint, i.Data.Images = c.Fingerprint(), c.Len()

@@ -271,7 +271,7 @@ func TestChangedPictures(t *testing.T) {
 	var warned []string
 	_, err = r.Train(t.Context(), Options{Events: func(e train.Event) {
 		if w, ok := e.(train.Warned); ok {
-			warned = append(warned, w.Message)
+			warned = append(warned, w.Message.String())
 		}
 	}})
 	require.NoError(t, err)

@@ -30,7 +30,7 @@ func (s *supervisor) failed(run string, err error) error {
 
 // warned tells of something that did not end the job.
 func (s *supervisor) warned(run string, ev train.Warned) {
-	n := Notice{Severity: events.Warning, Run: run, Text: events.T("{{.Problem}}", "Problem", ev.Message)}
+	n := Notice{Severity: events.Warning, Run: run, Text: ev.Message}
 	if durable.IsFull(ev.Cause) {
 		n.Mends, n.Folder = []Mend{{Label: events.T("Empty the trash"), Ask: trashGoes(), Apply: mender{s.c, run}.emptyTrash}}, s.folder(run)
 	}

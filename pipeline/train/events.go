@@ -1,6 +1,10 @@
 package train
 
-import "time"
+import (
+	"time"
+
+	"unnoise/runtime/sentence"
+)
 
 // Event is one of the types below. Events come from the run's own goroutine, in order; a slow receiver slows the run.
 type Event interface{ event() }
@@ -45,7 +49,7 @@ type Saved struct{ Step int64 }
 
 // Warned carries a sentence about something that went wrong without ending the run.
 type Warned struct {
-	Message string
+	Message sentence.Text
 	Cause   error // may be nil
 }
 
@@ -53,7 +57,7 @@ type Warned struct {
 type RolledBack struct {
 	From, To int64
 	LR       float64
-	Reason   string
+	Reason   sentence.Text
 }
 
 // Paused says that the run waits, with a checkpoint of its state on disk.

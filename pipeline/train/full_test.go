@@ -67,12 +67,12 @@ func TestNoRoomForACheckpoint(t *testing.T) {
 				lift = limitFiles(t, 10_000)
 			}
 		case Warned:
-			warned = append(warned, e.Message)
+			warned = append(warned, e.Message.String())
 			infos, _, err := checkpoint.List(filepath.Join(j.Dir, CheckpointDir))
 			require.NoError(t, err)
 			require.Len(t, infos, 1)
 			require.EqualValues(t, 5, infos[0].Step)
-			if strings.HasPrefix(e.Message, "the checkpoint of step 15") {
+			if strings.HasPrefix(e.Message.String(), "the checkpoint of step 15") {
 				lift()
 				lift = func() {}
 			}

@@ -13,6 +13,7 @@ import (
 	"unnoise/pipeline/rng"
 	"unnoise/pipeline/sampler"
 	"unnoise/runtime/program"
+	"unnoise/runtime/sentence"
 )
 
 // netBatch is how many pictures the network is given at once while sampling during training: enough to be efficient,
@@ -72,7 +73,7 @@ func (l *loop) grids(ctx context.Context) error {
 				return ctx.Err()
 			}
 			// Pictures on the way are not worth a run.
-			l.emit(Warned{Message: fmt.Sprintf("the samples of step %d could not be made: %v", l.step, err), Cause: err})
+			l.emit(Warned{Message: sentence.T("the samples of step {{.Step}} could not be made: {{.Problem}}", "Step", l.step, "Problem", err), Cause: err})
 			return nil
 		}
 		l.emit(Sampled{Step: l.step, Weights: name, Path: path})

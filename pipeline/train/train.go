@@ -19,6 +19,7 @@ import (
 	"unnoise/pipeline/rng"
 	"unnoise/runtime/durable"
 	"unnoise/runtime/program"
+	"unnoise/runtime/sentence"
 )
 
 // Folders within a run's folder.
@@ -228,12 +229,12 @@ func (l *loop) restore() error {
 		return err
 	}
 	for _, ig := range ignored {
-		l.emit(Warned{Message: fmt.Sprintf("%s is passed over: %s", ig.Path, ig.Reason)})
+		l.emit(Warned{Message: sentence.T("{{.Path}} is passed over: {{.Reason}}", "Path", ig.Path, "Reason", ig.Reason)})
 	}
 	for i := len(valid) - 1; i >= 0; i-- {
 		c, err := checkpoint.Load(dir, valid[i].Step)
 		if errors.Is(err, checkpoint.ErrDamaged) {
-			l.emit(Warned{Message: fmt.Sprintf("the checkpoint of step %d is passed over: %v", valid[i].Step, err), Cause: err})
+			l.emit(Warned{Message: sentence.T("the checkpoint of step {{.Step}} is passed over: {{.Problem}}", "Step", valid[i].Step, "Problem", err), Cause: err})
 			continue
 		}
 		if err != nil {
@@ -287,7 +288,7 @@ func (l *loop) train(ctx context.Context) error {
 		lr := c.lr(l.step) * l.c.LRScale
 		res, err := l.trainer.Step(ctx, b.in, program.Hyper{LR: lr, EMARates: []float64{l.ema.Rate(l.step + 1)}})
 		if errors.Is(err, program.ErrNonFinite) {
-			if err := l.rollBack(ctx, "the loss or its gradient was not a number any more"); err != nil {
+			if err := l.rollBack(ctx, sentence.T("the loss or its gradient was not a number any more")); err != nil {
 				return err
 			}
 			continue
@@ -324,7 +325,7 @@ func (l *loop) intervals(ctx context.Context, lr float64) error {
 	logDue, sampleDue := l.step%c.LogEvery == 0 || last, l.step%c.SampleEvery == 0 || last
 	l.c.Due = logDue || sampleDue
 	if l.c.Due && l.c.Window.Steps > 0 {
-		if reason := l.diverged(); reason != "" {
+		if reason, bad := l.diverged(); bad {
 			return l.rollBack(ctx, reason)
 		}
 		rec := l.record(lr)
@@ -353,7 +354,8 @@ func (l *loop) intervals(ctx context.Context, lr float64) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			l.emit(Warned{Message: fmt.Sprintf("the checkpoint of step %d could not be saved; training goes on and tries again at step %d: %v", l.step, l.step+c.SaveEvery, err), Cause: err})
+			l.emit(Warned{Message: sentence.T("the checkpoint of step {{.Step}} could not be saved; training goes on and tries again at step {{.Next}}: {{.Problem}}",
+				"Step", l.step, "Next", l.step+c.SaveEvery, "Problem", err), Cause: err})
 		}
 	}
 	return nil
@@ -380,7 +382,7 @@ func (l *loop) obey(ctx context.Context) error {
 			if !paused {
 				paused = true
 				if err := l.save(ctx); err != nil {
-					l.emit(Warned{Message: fmt.Sprintf("the checkpoint of step %d could not be saved: %v", l.step, err), Cause: err})
+					l.emit(Warned{Message: sentence.T("the checkpoint of step {{.Step}} could not be saved: {{.Problem}}", "Step", l.step, "Problem", err), Cause: err})
 				}
 				l.emit(Paused{l.step})
 			}
@@ -436,25 +438,25 @@ func (l *loop) record(lr float64) Record {
 
 // diverged judges the window: a network is lost when it has become far worse than it was and answers hardly better
 // than a constant zero would, whose loss is the targets' mean square. The first window is never judged.
-func (l *loop) diverged() string {
+func (l *loop) diverged() (reason sentence.Text, bad bool) {
 	w := l.c.Window
 	if l.c.Best == 0 {
-		return ""
+		return sentence.Text{}, false
 	}
 	n := float64(w.Steps)
 	loss, power := w.Loss/n, w.Power/n
 	if math.IsNaN(loss) || (loss > 4*l.c.Best && loss > power/2) || loss > 2*power && loss > 2*l.c.Best {
-		return fmt.Sprintf("the loss rose to %.3g, where it had been %.3g", loss, l.c.Best)
+		return sentence.T("the loss rose to {{.Loss}}, where it had been {{.Best}}", "Loss", fmt.Sprintf("%.3g", loss), "Best", fmt.Sprintf("%.3g", l.c.Best)), true
 	}
-	return ""
+	return sentence.Text{}, false
 }
 
 // rollBack returns to the last good state with half the learning rate.
-func (l *loop) rollBack(ctx context.Context, reason string) error {
+func (l *loop) rollBack(ctx context.Context, reason sentence.Text) error {
 	from, k := l.step, l.c
 	if k.Rollbacks >= maxRollbacks {
-		return fmt.Errorf("%w: %s at step %d, after %d attempts with lower learning rates; start a new run with a learning rate below %.2g",
-			ErrDiverged, reason, from+1, k.Rollbacks, l.j.Config.LR*k.LRScale)
+		return sentence.T("the training diverged: {{.Reason}} at step {{.Step}}, after {{.N}} attempts with lower learning rates; start a new run with a learning rate below {{.LR}}",
+			"Reason", reason, "Step", from+1, "N", k.Rollbacks, "LR", fmt.Sprintf("%.2g", l.j.Config.LR*k.LRScale)).Because(ErrDiverged)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -506,7 +508,7 @@ func (l *loop) save(ctx context.Context) error {
 	}
 	l.saved = l.step
 	if _, err := checkpoint.Prune(ctx, dir, l.j.Config.KeepLast, l.j.Config.KeepEvery); err != nil {
-		l.emit(Warned{Message: fmt.Sprintf("old checkpoints could not be removed: %v", err), Cause: err})
+		l.emit(Warned{Message: sentence.T("old checkpoints could not be removed: {{.Problem}}", "Problem", err), Cause: err})
 	}
 	l.clock.saving = time.Since(began)
 	l.emit(Saved{Step: l.step})

@@ -431,7 +431,7 @@ func TestDamagedCheckpointIsPassedOver(t *testing.T) {
 	var warned []string
 	j.Events = func(e Event) {
 		if w, ok := e.(Warned); ok {
-			warned = append(warned, w.Message)
+			warned = append(warned, w.Message.String())
 		}
 	}
 	out, err := Run(t.Context(), j)
