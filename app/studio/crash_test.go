@@ -49,6 +49,9 @@ func runChild(what string) {
 		case "import":
 			ready(n)
 			_, err = s.Datasets.Import(ctx, src, fmt.Sprint("import ", n), nil)
+		case "model":
+			ready(n)
+			_, err = s.Models.Import(ctx, src, fmt.Sprint("model ", n), nil)
 		case "export":
 			var first int
 			if _, err = fmt.Sscan(os.Getenv("UNNOISE_TEST_FIRST"), &first); err == nil {
@@ -91,8 +94,7 @@ func runChild(what string) {
 			}
 		case "sample":
 			var sreq SampleRequest
-			if sreq, err = s.Galleries.Defaults(ctx, ""); err == nil {
-				sreq.Count, sreq.Steps, sreq.Name = 100_000, 4, "many"
+			if err = json.Unmarshal([]byte(os.Getenv("UNNOISE_TEST_REQ")), &sreq); err == nil {
 				_, err = s.Galleries.Create(ctx, sreq, func(p SampleProgress) {
 					if p.Done >= 8 {
 						fmt.Println("ready")
@@ -347,6 +349,60 @@ func TestKilledWhileExporting(t *testing.T) {
 	require.Positive(t, killed, "some must have been hit in the middle of it")
 }
 
+func TestKilledWhileSamplingOrImportingAModel(t *testing.T) {
+	dir, _ := prepared(t)
+	s, err := Open(t.Context(), dir)
+	require.NoError(t, err)
+	m := importUntrained(t, s)
+	require.NoError(t, s.Close(context.Background()))
+	var id string
+	images, models := 0, 1
+	for _, after := range delays(t) {
+		// What a gallery had is still there, and the same gallery can be filled further.
+		req := SampleRequest{Model: m.ID, Checkpoint: -1, Sampler: "ddim", Steps: 2, Clip: true, Count: 100_000, Name: "many", Gallery: id}
+		b, err := json.Marshal(req)
+		require.NoError(t, err)
+		kill(t, "sample", dir, after, "UNNOISE_TEST_REQ="+string(b))
+		s = reopened(t, dir)
+		told := cutShort(t, s)
+		require.Len(t, told, 1)
+		require.Contains(t, told[0], "Sampling of the gallery “many”: the program ended in the middle of this")
+		gs, err := s.Galleries.List(t.Context())
+		require.NoError(t, err)
+		require.Len(t, gs, 1)
+		require.GreaterOrEqual(t, gs[0].Images, images)
+		id, images = gs[0].ID, gs[0].Images
+		keys, err := s.Galleries.Images(t.Context(), ImageFilter{Gallery: id})
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, len(keys), 8)
+		for _, k := range keys { // every image that is there is whole
+			_, err := s.Thumbs.Image(t.Context(), k.Ref)
+			require.NoError(t, err)
+		}
+		require.NoError(t, s.Close(context.Background()))
+
+		kill(t, "model", dir, 3*after, "UNNOISE_TEST_SRC="+m.Source)
+		s = reopened(t, dir)
+		for _, text := range cutShort(t, s) {
+			require.Regexp(t, `^Import of “model \d+”: the program ended in the middle of this`, text)
+		}
+		all, err := s.Models.List(t.Context())
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, len(all), models)
+		models = len(all)
+		for _, m := range all {
+			_, err := s.core.load(t.Context(), m.ID, -1, "")
+			require.NoError(t, err)
+		}
+		for _, kind := range []string{"models", filepath.Join("galleries", id)} {
+			left, err := filepath.Glob(filepath.Join(dir, kind, ".tmp-*"))
+			require.NoError(t, err)
+			require.Empty(t, left)
+		}
+		require.NoError(t, s.Close(context.Background()))
+	}
+}
+
 func TestKilledWhileIndexing(t *testing.T) {
 	dir, _ := prepared(t)
 	manyRuns(t, dir, 300)
@@ -403,7 +459,7 @@ func TestKilledWhileSavingSettingsAndQueue(t *testing.T) {
 	}
 }
 
-func TestKilledWhileTrainingAndSampling(t *testing.T) {
+func TestKilledWhileTraining(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains a real network")
 	}
@@ -430,26 +486,6 @@ func TestKilledWhileTrainingAndSampling(t *testing.T) {
 		return err == nil && r.State == RunDone && r.Step == found[0].Step+5
 	})
 	require.NoError(t, s.Training.Wait(t.Context()))
-	require.NoError(t, s.Close(context.Background()))
-
-	kill(t, "sample", dir, 50*time.Millisecond)
-	s = reopened(t, dir)
-	told := cutShort(t, s)
-	require.Len(t, told, 1)
-	require.Contains(t, told[0], "Sampling of the gallery “many”: the program ended in the middle of this")
-	left, err := filepath.Glob(filepath.Join(dir, "galleries", "many", ".tmp-*"))
-	require.NoError(t, err)
-	require.Empty(t, left)
-	gs, err := s.Galleries.List(t.Context())
-	require.NoError(t, err)
-	require.Len(t, gs, 1)
-	require.GreaterOrEqual(t, gs[0].Images, 8)
-	keys, err := s.Galleries.Images(t.Context(), ImageFilter{Gallery: gs[0].ID})
-	require.NoError(t, err)
-	for _, k := range keys { // every image that is there is whole
-		_, err := s.Thumbs.Image(t.Context(), k.Ref)
-		require.NoError(t, err)
-	}
 	require.NoError(t, s.Close(context.Background()))
 }
 
