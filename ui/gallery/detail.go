@@ -261,8 +261,14 @@ func (d *detail) nearest() {
 		d.nearFor = ref
 		for _, n := range ns {
 			pic := kit.NewPicture(136, 136)
+			if n.Image != nil {
+				pic.Set(n.Image) // as the network saw it; the dataset may be gone
+			}
 			text := lang.L("distance {{.D}}", map[string]any{"D": fmt.Sprintf("%.3f", n.Distance)})
 			d.near.Add(container.NewBorder(nil, container.New(layout.NewCustomPaddedVBoxLayout(-14), kit.Caption(text), kit.Caption(n.Name)), nil, nil, pic))
+			if n.Ref.Kind == studio.NoPicture {
+				continue
+			}
 			seq := d.seq
 			d.p.s.Studio.Thumbs.Request(n.Ref, 256, func(img *image.RGBA, err error) {
 				if err == nil {

@@ -17,6 +17,7 @@ import (
 
 	"unnoise/app/studio"
 	"unnoise/ui/gallery"
+	"unnoise/ui/kit"
 	"unnoise/ui/page"
 	"unnoise/ui/page/pagetest"
 	"unnoise/ui/widgets/viewer"
@@ -30,7 +31,8 @@ func TestExportsOfAGallery(t *testing.T) {
 	}
 	b := pagetest.Open(t, gallery.New)
 	ctx := context.Background()
-	run := b.Train(b.Dataset(8).ID, 2)
+	d := b.Dataset(8)
+	run := b.Train(d.ID, 2)
 	req, err := b.S.Studio.Galleries.Defaults(ctx, run.ID)
 	require.NoError(t, err)
 	req.Count, req.Steps, req.Sampler, req.Eta = 5, 3, "ddim", 0
@@ -139,6 +141,20 @@ func TestExportsOfAGallery(t *testing.T) {
 	animated(t, file, 6)
 	b.Tap("Back")
 	b.Wait("the grid", func() bool { return grid(b) != nil })
+
+	// The nearest training pictures are seen also when their dataset is gone.
+	require.NoError(t, b.S.Studio.Datasets.Delete(ctx, d.ID))
+	grid(b).OnOpen(0)
+	pagetest.Find(b, func(*container.AppTabs) bool { return true }).SelectIndex(2)
+	b.WaitText("distance 0.")
+	seen := 0
+	pagetest.Find(b, func(p *kit.Picture) bool {
+		if p.Image() != nil && p.Image().Bounds().Dx() == 16 {
+			seen++
+		}
+		return false
+	})
+	require.GreaterOrEqual(t, seen, 7, "one is held out at most")
 	require.Empty(t, failures(b))
 }
 

@@ -105,7 +105,7 @@ func TestGallery(t *testing.T) {
 	scrub().Set(0)
 	b.WaitText("x_t = ")
 	tabs.SelectIndex(2)
-	b.WaitText("distance")
+	b.WaitText("distance 0.")
 	require.True(t, b.Page.(page.KeyHandler).TypedKey(&fyne.KeyEvent{Name: fyne.KeyEscape}))
 	b.Wait("the grid", func() bool { return grid(b) != nil })
 

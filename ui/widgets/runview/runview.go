@@ -86,7 +86,7 @@ func New(s *page.Services) *View {
 	small := container.NewGridWithColumns(4,
 		titled(lang.L("Loss by noise level"), v.bars), titled(lang.L("Noise levels over time"), v.heat),
 		titled(lang.L("Learning rate"), v.lr), titled(lang.L("Images per second"), v.speed))
-	plots := container.NewBorder(nil, container.New(tall(150), small), nil, nil, v.Loss)
+	plots := container.NewBorder(nil, container.New(tall(150), small), nil, nil, container.NewStack(kit.Gap(1, 170), v.Loss))
 	curves := kit.Card(form.Toolbars(plots, append([]fyne.CanvasObject{kit.Heading(lang.L("Curves"))}, controls...)))
 
 	v.picture = viewer.New()
@@ -149,7 +149,7 @@ func titled(text string, o fyne.CanvasObject) fyne.CanvasObject {
 type tall float32
 
 func (t tall) MinSize(objs []fyne.CanvasObject) fyne.Size {
-	return fyne.NewSize(objs[0].MinSize().Width, float32(t))
+	return fyne.NewSize(min(objs[0].MinSize().Width, 220), float32(t))
 }
 
 func (t tall) Layout(objs []fyne.CanvasObject, s fyne.Size) { objs[0].Resize(s) }
