@@ -81,12 +81,12 @@ type images struct {
 	index map[studio.Ref]int
 }
 
-func (l *images) set(keys []studio.ImageKey) {
-	l.keys = keys
-	l.index = make(map[studio.Ref]int, len(keys))
+func listed(keys []studio.ImageKey) images {
+	l := images{keys: keys, index: make(map[studio.Ref]int, len(keys))}
 	for i, k := range keys {
 		l.index[k.Ref] = i
 	}
+	return l
 }
 
 // Len implements imagegrid.Source.
@@ -377,21 +377,24 @@ func (p *Page) loadImages() {
 	f := studio.ImageFilter{Gallery: p.current, Search: p.search.Text, Starred: p.starred.Checked, Newest: p.newest.Checked}
 	p.loads++
 	n := p.loads
-	page.Load(p.s, func(ctx context.Context) ([]studio.ImageKey, error) { return p.s.Studio.Galleries.Images(ctx, f) },
-		func(keys []studio.ImageKey, err error) {
+	page.Load(p.s,
+		func(ctx context.Context) (images, error) {
+			keys, err := p.s.Studio.Galleries.Images(ctx, f)
+			return listed(keys), err // not on the UI thread: it takes 50 ms with 175,000
+		},
+		func(l images, err error) {
 			if n != p.loads {
 				return
 			}
 			if err != nil {
 				p.noMatch.SetText(page.Sentence(err))
-				p.images.set(nil)
 			} else {
 				p.noMatch.SetText("")
-				if len(keys) == 0 {
+				if len(l.keys) == 0 {
 					p.noMatch.SetText(lang.L("Nothing matches."))
 				}
-				p.images.set(keys)
 			}
+			*p.images = l
 			p.grid.Reload()
 			p.selected()
 			p.detail.reloaded()

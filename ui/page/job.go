@@ -8,10 +8,10 @@ import (
 
 // jobEvery is how often the figures of a job change on the screen. Each change paints the whole window, and without a
 // graphics card that takes the processor from the training: at ten times a second it slowed a small one by a sixth.
-const jobEvery = time.Second
+const jobEvery = 2 * time.Second
 
 // Job is the training's snapshot for the screen. It is the newest one when the job has turned to something else, and
-// otherwise at most a second old, so that all that shows its figures changes at the same time, and is painted once. It is
+// otherwise at most two seconds old, so that all that shows its figures changes at the same time, and is painted once. It is
 // called on the UI thread.
 func (s *Services) Job() studio.Snapshot {
 	now, was := s.Studio.Training.Snapshot(), s.job

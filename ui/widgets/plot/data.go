@@ -24,6 +24,8 @@ type line struct {
 	Series
 	smooth []float64
 	ema, w float64 // running mean and its weight, so that a new value costs O(1)
+
+	rawEnds, smoothEnds extremes // of Y and of smooth
 }
 
 // extend brings the smoothed values up to date: an exponential moving average with the start's bias taken out, as Adam does
@@ -39,10 +41,19 @@ func (l *line) extend(beta float64) {
 		l.w = beta*l.w + (1 - beta)
 		l.smooth = append(l.smooth, l.ema/l.w)
 	}
+	l.rawEnds.add(l.Y)
+	l.smoothEnds.add(l.smooth)
+}
+
+// cut drops all values but the first n.
+func (l *line) cut(n int) {
+	l.X, l.Y = l.X[:n], l.Y[:n]
+	l.rawEnds.cut(n)
 }
 
 func (l *line) resmooth(beta float64) {
 	l.smooth, l.ema, l.w = slices.Grow(l.smooth[:0], len(l.Y)), 0, 0
+	l.smoothEnds.cut(0)
 	l.extend(beta)
 }
 
@@ -70,8 +81,9 @@ type point struct{ x, y float32 }
 
 // decimate turns the points [lo, hi) into pixel vertices, keeping at most the first, lowest, highest and last of each pixel
 // column, which draws the same pixels as all of them (Jugel et al., “M4: A Visualization-Oriented Time Series Data
-// Aggregation”, VLDB 2014). toY must be monotonic and is called only for values that are kept. Cost: linear in hi−lo.
-func decimate(dst []point, xs, ys []float64, lo, hi int, x0, scale float64, toY func(float64) float32) []point {
+// Aggregation”, VLDB 2014). toY must be monotonic and is called only for values that are kept; ends are the extremes of
+// ys. Cost: linear in the pixel columns, not in hi−lo, save where values are not finite.
+func decimate(dst []point, xs, ys []float64, ends *extremes, lo, hi int, x0, scale float64, toY func(float64) float32) []point {
 	dst = dst[:0]
 	for i := lo; i < hi; {
 		if !finite(ys[i]) {
@@ -82,18 +94,27 @@ func decimate(dst []point, xs, ys []float64, lo, hi int, x0, scale float64, toY 
 			continue
 		}
 		end := x0 + (math.Floor((xs[i]-x0)*scale)+1)/scale // where the next pixel column begins
-		low, high, j := i, i, i+1
-		for ; j < hi && xs[j] < end && finite(ys[j]); j++ {
-			if ys[j] < ys[low] {
-				low = j
-			} else if ys[j] > ys[high] {
-				high = j
+		j := next(xs, i, hi, end)
+		b := ends.find(ys, i, j)
+		for k := i + 1; b.gap; k++ { // the stroke ends at the first gap
+			if !finite(ys[k]) {
+				j, b = k, ends.find(ys, i, k)
 			}
 		}
-		dst = emit(dst, xs, ys, i, low, high, j-1, x0, scale, toY)
+		dst = emit(dst, xs, ys, i, int(b.low), int(b.high), j-1, x0, scale, toY)
 		i = j
 	}
 	return dst
+}
+
+// next is the first index in (i, hi) whose X is at least end, or hi. Cost: logarithmic in its distance.
+func next(xs []float64, i, hi int, end float64) int {
+	step := 1
+	for i+step < hi && xs[i+step] < end {
+		step *= 2
+	}
+	lo := i + step/2 // of it, xs < end or it is i itself
+	return lo + 1 + sort.SearchFloat64s(xs[lo+1:min(i+step, hi)], end)
 }
 
 func emit(dst []point, xs, ys []float64, first, low, high, last int, x0, scale float64, toY func(float64) float32) []point {

@@ -57,14 +57,15 @@ func (q *painter) draw(p *Plot, w, h int) image.Image {
 	smoothing := p.beta > 0
 	for i, l := range p.lines { // faint raw lines first, under every smoothed one
 		if !l.Hidden && !l.Exact && smoothing {
-			q.line(l, l.Y, v, sx, toY, px, withAlpha(p.color(i), 0.28))
+			q.line(l, l.Y, &l.rawEnds, v, sx, toY, px, withAlpha(p.color(i), 0.28))
 		}
 	}
 	for i, l := range p.lines {
 		if l.Hidden {
 			continue
 		}
-		q.line(l, p.shown(l), v, sx, toY, 1.6*px, p.color(i))
+		ys, ends := p.shown(l)
+		q.line(l, ys, ends, v, sx, toY, 1.6*px, p.color(i))
 		if l.Exact && len(q.points) < w/4 {
 			q.dots(2.6*px, p.color(i))
 		}
@@ -72,9 +73,9 @@ func (q *painter) draw(p *Plot, w, h int) image.Image {
 	return q.img
 }
 
-func (q *painter) line(l *line, ys []float64, v view, sx float64, toY func(float64) float32, width float32, c color.NRGBA) {
+func (q *painter) line(l *line, ys []float64, ends *extremes, v view, sx float64, toY func(float64) float32, width float32, c color.NRGBA) {
 	lo, hi := l.window(v.x0, v.x1)
-	q.points = decimate(q.points, l.X, ys, lo, hi, v.x0, sx, toY)
+	q.points = decimate(q.points, l.X, ys, ends, lo, hi, v.x0, sx, toY)
 	q.ras.Reset(q.img.Rect.Dx(), q.img.Rect.Dy())
 	half := width / 2
 	limit := float32(4 * q.img.Rect.Dx())

@@ -87,7 +87,7 @@ func (p *Plot) Append(name string, x, y float64) {
 			for k > 0 && l.X[k-1] >= x {
 				k--
 			}
-			l.X, l.Y = l.X[:k], l.Y[:k]
+			l.cut(k)
 			l.X, l.Y = append(l.X, x), append(l.Y, y)
 			l.resmooth(p.beta)
 			return
@@ -165,11 +165,11 @@ func (p *Plot) Range() (x0, x1, y0, y1 float64) {
 	return v.x0, v.x1, v.y0, v.y1
 }
 
-func (p *Plot) shown(l *line) []float64 {
+func (p *Plot) shown(l *line) ([]float64, *extremes) {
 	if l.Exact || p.beta == 0 {
-		return l.Y
+		return l.Y, &l.rawEnds
 	}
-	return l.smooth
+	return l.smooth, &l.smoothEnds
 }
 
 // computeView settles the ranges: by hand where chosen, else all of x and, in y, the whole of the smoothed lines with the middle
@@ -203,11 +203,9 @@ func (p *Plot) computeView() view {
 			continue
 		}
 		a, b := l.window(v.x0, v.x1)
-		for _, y := range p.shown(l)[a:b] {
-			if finite(y) && (!v.log || y > 0) {
-				lo, hi = math.Min(lo, y), math.Max(hi, y)
-			}
-		}
+		ys, ends := p.shown(l)
+		least, most := ends.span(ys, a, b, v.log)
+		lo, hi = math.Min(lo, least), math.Max(hi, most)
 		if l.Exact || p.beta == 0 {
 			continue
 		}
@@ -531,7 +529,8 @@ func (r *plotRenderer) readOut(x float64, area rect, ts float32) {
 		if l.Hidden || k < 0 {
 			continue
 		}
-		s := l.Name + "  " + p.value(p.shown(l)[k])
+		ys, _ := p.shown(l)
+		s := l.Name + "  " + p.value(ys[k])
 		if !l.Exact && p.beta > 0 {
 			s += "  (" + p.value(l.Y[k]) + ")"
 		}

@@ -1,6 +1,7 @@
 package plot
 
 import (
+	"fmt"
 	"image"
 	"math"
 	"math/rand/v2"
@@ -38,7 +39,7 @@ func TestDecimateKeepsExtremes(t *testing.T) {
 	}
 	ys[137], ys[15_000] = 50, -50
 	scale := float64(width) / float64(n-1)
-	pts := decimate(nil, xs, ys, 0, n, 0, scale, func(y float64) float32 { return float32(y) })
+	pts := decimate(nil, xs, ys, ends(ys), 0, n, 0, scale, func(y float64) float32 { return float32(y) })
 	require.LessOrEqual(t, len(pts), 4*(width+1))
 	lo, hi := map[int]float32{}, map[int]float32{}
 	for _, p := range pts {
@@ -60,12 +61,106 @@ func TestDecimateKeepsExtremes(t *testing.T) {
 func TestDecimateGaps(t *testing.T) {
 	nan := math.NaN()
 	id := func(y float64) float32 { return float32(y) }
-	pts := decimate(nil, []float64{0, 1, 2, 3, 4}, []float64{nan, 1, math.Inf(1), nan, 2}, 0, 5, 0, 10, id)
+	gaps := []float64{nan, 1, math.Inf(1), nan, 2}
+	pts := decimate(nil, []float64{0, 1, 2, 3, 4}, gaps, ends(gaps), 0, 5, 0, 10, id)
 	require.Len(t, pts, 3)
 	require.Equal(t, float32(1), pts[0].y)
 	require.True(t, math.IsNaN(float64(pts[1].y)))
 	require.Equal(t, float32(2), pts[2].y)
-	require.Empty(t, decimate(nil, []float64{0, 1}, []float64{nan, nan}, 0, 2, 0, 1, id))
+	require.Empty(t, decimate(nil, []float64{0, 1}, []float64{nan, nan}, ends([]float64{nan, nan}), 0, 2, 0, 1, id))
+}
+
+func ends(ys []float64) *extremes {
+	var e extremes
+	e.add(ys)
+	return &e
+}
+
+// Whatever was appended and cut, any stretch has the extremes that looking at all its values finds.
+func TestExtremes(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	var e extremes
+	var ys []float64
+	for range 300 {
+		for range r.IntN(400) {
+			y := math.Round(r.NormFloat64() * 20) // many are equal
+			if r.IntN(200) == 0 {
+				y = math.NaN()
+			}
+			ys = append(ys, y)
+		}
+		if r.IntN(5) == 0 {
+			ys = ys[:len(ys)-r.IntN(len(ys)/2+1)]
+			e.cut(len(ys))
+		}
+		e.add(ys)
+		for range 20 {
+			i := r.IntN(len(ys) + 1)
+			j := i + r.IntN(len(ys)-i+1)
+			want := nothing()
+			for k := i; k < j; k++ {
+				want.value(ys, k)
+			}
+			require.Equal(t, want, e.find(ys, i, j), "%d:%d of %d", i, j, len(ys))
+			positive := r.IntN(2) == 0
+			lo, hi := math.Inf(1), math.Inf(-1)
+			for _, y := range ys[i:j] {
+				if finite(y) && (!positive || y > 0) {
+					lo, hi = min(lo, y), max(hi, y)
+				}
+			}
+			a, b := e.span(ys, i, j, positive)
+			require.Equal(t, []float64{lo, hi}, []float64{a, b})
+		}
+	}
+}
+
+// Points that lie unevenly, with gaps among them, give the vertices that going through all of them gives.
+func TestDecimateLooksAtColumnsOnly(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	id := func(y float64) float32 { return float32(y) }
+	for range 200 {
+		n := 1 + r.IntN(5000)
+		xs, ys := make([]float64, n), make([]float64, n)
+		x := 0.0
+		for i := range xs {
+			x += math.Exp(3 * r.NormFloat64())
+			xs[i], ys[i] = x, r.NormFloat64()
+			if r.IntN(500) == 0 {
+				ys[i] = math.NaN()
+			}
+		}
+		x0, scale := xs[0], 300/(x-xs[0]+1)
+		lo := r.IntN(n)
+		hi := lo + r.IntN(n-lo+1)
+		var want []point
+		for i := lo; i < hi; {
+			if !finite(ys[i]) {
+				if k := len(want); k > 0 && finite(float64(want[k-1].y)) {
+					want = append(want, point{0, float32(math.NaN())})
+				}
+				i++
+				continue
+			}
+			end := x0 + (math.Floor((xs[i]-x0)*scale)+1)/scale
+			low, high, j := i, i, i+1
+			for ; j < hi && xs[j] < end && finite(ys[j]); j++ {
+				if ys[j] < ys[low] {
+					low = j
+				} else if ys[j] > ys[high] {
+					high = j
+				}
+			}
+			want = emit(want, xs, ys, i, low, high, j-1, x0, scale, id)
+			i = j
+		}
+		got := decimate(nil, xs, ys, ends(ys), lo, hi, x0, scale, id)
+		require.Len(t, got, len(want))
+		for i := range want { // NaN is not equal to itself
+			require.Equal(t, math.Float32bits(want[i].x), math.Float32bits(got[i].x))
+			require.Equal(t, math.Float32bits(want[i].y), math.Float32bits(got[i].y))
+		}
+	}
 }
 
 // The smoothed curve of a constant is that constant from the first value on (bias taken out), and appending gives the
@@ -255,19 +350,24 @@ func TestBarsAndHeat(t *testing.T) {
 	require.Equal(t, heatColor(1), pic.RGBAAt(2, 1))
 }
 
-func BenchmarkRedrawMillionPoints(b *testing.B) {
-	const n = 1_000_000
-	xs, ys := make([]float64, n), make([]float64, n)
-	r := rand.New(rand.NewPCG(1, 1))
-	for i := range xs {
-		xs[i], ys[i] = float64(i), math.Exp(-float64(i)/2e5)+0.1*r.NormFloat64()
-	}
-	p := New()
-	p.Set(Series{Name: "loss", X: xs, Y: ys})
-	shown(b, p, 1000, 400)
-	b.ReportAllocs()
-	for b.Loop() {
-		p.rend.rebuild()
-		p.rend.paint.draw(p, 1000, 400)
+// Redrawing costs as much for a million points as for ten thousand: what it costs is the pixels.
+func BenchmarkRedraw(b *testing.B) {
+	for _, n := range []int{10_000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			xs, ys := make([]float64, n), make([]float64, n)
+			r := rand.New(rand.NewPCG(1, 1))
+			for i := range xs {
+				x := float64(i) / float64(n)
+				xs[i], ys[i] = float64(i), math.Exp(-5*x)+0.1*r.NormFloat64()
+			}
+			p := New()
+			p.Set(Series{Name: "loss", X: xs, Y: ys})
+			shown(b, p, 1000, 400)
+			b.ReportAllocs()
+			for b.Loop() {
+				p.rend.rebuild()
+				p.rend.paint.draw(p, 1000, 400)
+			}
+		})
 	}
 }
