@@ -174,6 +174,36 @@ func TestNoticesHaveTheirMends(t *testing.T) {
 	require.Empty(t, b.S.Messages())
 }
 
+// What has several ways out is told everywhere, and answered on the Train page, where it stays when the message is gone.
+func TestNoticesStandOnTheTrainPage(t *testing.T) {
+	b := pagetest.Open(t, nil)
+	sh := newShell(b.S, makePages)
+	sh.navigate(page.Home, nil)
+	mended := 0
+	mend := func(label string, ask studio.Text) studio.Mend {
+		return studio.Mend{Label: text(label), Ask: ask, Apply: func(context.Context) error { mended++; return nil }}
+	}
+	notice := studio.Notice{Severity: warning, Run: "0007-x", Text: text("It went wrong."), Mends: []studio.Mend{mend("One way", text("Really?")), mend("Another way", studio.Text{})}}
+	sh.receive(notice)
+	sh.tick()
+	require.Equal(t, []string{"It went wrong."}, b.S.Messages())
+	require.Nil(t, b.Button("One way"))
+	b.Tap("See what helps")
+	require.Equal(t, page.Train, sh.at.ID())
+	require.Empty(t, b.S.Messages())
+	require.True(t, b.Shows("It went wrong."))
+
+	b.Tap("One way")
+	b.Wait("the question", func() bool { return b.Shows("Really?") })
+	b.Tap("Cancel")
+	require.Zero(t, mended)
+	sh.receive(notice)
+	sh.tick()
+	require.Empty(t, b.S.Messages(), "the page says it already")
+	b.Tap("Another way")
+	b.Wait("the mend", func() bool { return mended == 1 && !b.Shows("It went wrong.") })
+}
+
 func TestTasksShowAndCancel(t *testing.T) {
 	b, sh, _ := shellOn(t)
 	started := make(chan struct{})
