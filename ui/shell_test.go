@@ -2,6 +2,7 @@ package ui
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,9 +180,9 @@ func TestNoticesStandOnTheTrainPage(t *testing.T) {
 	b := pagetest.Open(t, nil)
 	sh := newShell(b.S, makePages)
 	sh.navigate(page.Home, nil)
-	mended := 0
+	var mended atomic.Int32
 	mend := func(label string, ask studio.Text) studio.Mend {
-		return studio.Mend{Label: text(label), Ask: ask, Apply: func(context.Context) error { mended++; return nil }}
+		return studio.Mend{Label: text(label), Ask: ask, Apply: func(context.Context) error { mended.Add(1); return nil }}
 	}
 	notice := studio.Notice{Severity: warning, Run: "0007-x", Text: text("It went wrong."), Mends: []studio.Mend{mend("One way", text("Really?")), mend("Another way", studio.Text{})}}
 	sh.receive(notice)
@@ -196,12 +197,12 @@ func TestNoticesStandOnTheTrainPage(t *testing.T) {
 	b.Tap("One way")
 	b.Wait("the question", func() bool { return b.Shows("Really?") })
 	b.Tap("Cancel")
-	require.Zero(t, mended)
+	require.Zero(t, mended.Load())
 	sh.receive(notice)
 	sh.tick()
 	require.Empty(t, b.S.Messages(), "the page says it already")
 	b.Tap("Another way")
-	b.Wait("the mend", func() bool { return mended == 1 && !b.Shows("It went wrong.") })
+	b.Wait("the mend", func() bool { return mended.Load() == 1 && !b.Shows("It went wrong.") })
 }
 
 func TestTasksShowAndCancel(t *testing.T) {

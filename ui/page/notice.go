@@ -44,11 +44,15 @@ func (s *Services) Hear(e studio.Event) {
 	}
 }
 
-// notice shows something the studio has to say: what is good news for a while, and the rest on the Train page until it is
-// mended or dismissed.
+// notice shows something the studio has to say: good news for a while, and the rest until it is dismissed; what is about a
+// run or can be mended stands on the Train page besides.
 func (s *Services) notice(n studio.Notice) {
-	if n.Severity == events.Info {
+	switch {
+	case n.Severity == events.Info:
 		s.toasts.add(toastInfo, Text(n.Text))
+		return
+	case n.Run == "" && len(n.Mends) == 0:
+		s.toasts.add(toastError, Text(n.Text))
 		return
 	}
 	text, failed := n.Text.String(), n.Severity == events.Failure
@@ -57,7 +61,8 @@ func (s *Services) notice(n studio.Notice) {
 		return o.Run == n.Run && !o.working && (again || failed && (o.Severity == events.Failure || len(o.Mends) == 0))
 	})
 	if len(s.notices) >= maxStanding {
-		s.notices = slices.Delete(s.notices, 0, 1)
+		oldest := s.notices[0]
+		s.dropNotices(func(o *standing) bool { return o == oldest })
 	}
 	it := &standing{Notice: n}
 	s.notices = append(s.notices, it)
