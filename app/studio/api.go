@@ -248,11 +248,10 @@ func (p PreviewImage) Done() []Text {
 	return out
 }
 
-// transforms names the symmetries of the square by their bits, see data.View.
+// transforms names the symmetries of the square by their bits, see data.View; a mirror is shown by its axis.
 var transforms = [8]Text{
-	1: events.T("mirrored left to right"), 2: events.T("mirrored top to bottom"), 3: events.T("turned by 180°"),
-	4: events.T("mirrored along its diagonal"), 5: events.T("turned to the right"), 6: events.T("turned to the left"),
-	7: events.T("mirrored along its other diagonal"),
+	1: events.T("mirrored at |"), 2: events.T("mirrored at –"), 3: events.T("turned 180°"), 4: events.T(`mirrored at \`),
+	5: events.T("turned right"), 6: events.T("turned left"), 7: events.T("mirrored at /"),
 }
 
 // DatasetService keeps the datasets. A dataset refers to its source and copies nothing.

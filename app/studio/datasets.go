@@ -642,7 +642,7 @@ func (s datasetService) Preview(ctx context.Context, req PreviewRequest) ([]Prev
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		seen, err := data.Preview(img, pp, req.Seed, uint64(k))
+		seen, err := data.Preview(img, pp, req.Seed, uint64(req.Item)<<8|uint64(k)) // others for each item
 		if err != nil {
 			return nil, err
 		}

@@ -263,8 +263,8 @@ func previewsOf(t *testing.T, s *Studio, id string, item int) {
 	}
 	require.Contains(t, seen, "")
 	require.Contains(t, seen, "mirrored")
-	require.Contains(t, seen, "turned to the right")
-	require.Contains(t, seen, "mirrored, turned to the left")
+	require.Contains(t, seen, "turned right")
+	require.Contains(t, seen, "mirrored, turned left")
 }
 
 func thumb(t *testing.T, s *Studio, ref Ref, px int) *image.RGBA {

@@ -9,6 +9,7 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/test"
+	"fyne.io/fyne/v2/widget"
 	"github.com/stretchr/testify/require"
 
 	"unnoise/app/studio"
@@ -125,6 +126,11 @@ func TestWhatTheNetworkSees(t *testing.T) {
 	require.True(t, b.Shows("16 × 16"))
 	b.Tap("Roll again")
 	b.Wait("new draws", func() bool { return drawn() >= 5*6 })
+	told := func() bool { return b.Shows("turned") || b.Shows("mirrored") }
+	require.False(t, told(), "the pictures are as they are")
+	augment := pagetest.Find(b, func(c *widget.Check) bool { return c.Text == "Turn and mirror, and tell the network" })
+	augment.SetChecked(true)
+	b.Wait("what was done to them", told)
 }
 
 func TestHeldOutShare(t *testing.T) {

@@ -183,8 +183,8 @@ func (t *networkTab) draw() {
 		cells := []fyne.CanvasObject{original, container.NewCenter(widget.NewIcon(theme.NavigateNextIcon()))}
 		draws, done := make([]*kit.Picture, previewDraws), make([]*widget.Label, previewDraws)
 		for i := range draws {
-			draws[i], done[i] = kit.NewPicture(previewSize, previewSize), kit.Muted("")
-			done[i].Alignment, done[i].Wrapping = fyne.TextAlignCenter, fyne.TextWrapWord
+			draws[i], done[i] = kit.NewPicture(previewSize, previewSize), kit.Caption("")
+			done[i].Alignment = fyne.TextAlignCenter
 			cells = append(cells, container.NewBorder(nil, done[i], nil, nil, draws[i]))
 		}
 		rows = append(rows, container.NewHBox(cells...))
