@@ -71,7 +71,8 @@ func (t *networkTab) content() fyne.CanvasObject {
 	other := kit.Button(lang.L("Other images"), theme.ViewRefreshIcon(), widget.MediumImportance, func() { t.first = -1; t.pick() })
 	t.note = kit.Muted("")
 	t.rows = container.NewVBox()
-	sizes := container.NewBorder(nil, nil, nil, nil, container.NewGridWithColumns(2, t.width, t.height))
+	sizes := container.NewBorder(nil, nil, container.NewGridWrap(fyne.NewSize(70, 38), t.width), nil,
+		container.NewBorder(nil, nil, widget.NewLabel("×"), nil, t.height))
 	form := container.NewVBox(kit.Tiles(170, 38, 8, false, sizes, t.channels, t.fit, container.NewHBox(reroll), container.NewHBox(other)),
 		container.NewHBox(t.flip, t.augment), t.note)
 	return container.NewBorder(kit.Pad(6, 4, 0, 0, form), nil, nil, nil, container.NewScroll(t.rows))
@@ -180,7 +181,7 @@ func (t *networkTab) draw() {
 	rows := make([]fyne.CanvasObject, 0, len(t.items))
 	for _, item := range t.items {
 		original := kit.NewPicture(previewSize, previewSize)
-		cells := []fyne.CanvasObject{original, container.NewCenter(widget.NewIcon(theme.NavigateNextIcon()))}
+		cells := []fyne.CanvasObject{container.NewBorder(nil, kit.Caption(""), nil, nil, original), container.NewCenter(widget.NewIcon(theme.NavigateNextIcon()))}
 		draws, done := make([]*kit.Picture, previewDraws), make([]*widget.Label, previewDraws)
 		for i := range draws {
 			draws[i], done[i] = kit.NewPicture(previewSize, previewSize), kit.Caption("")
