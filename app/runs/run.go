@@ -173,16 +173,21 @@ func (r *Run) Log() ([]train.Record, error) {
 // Checkpoints is the folder of the run's checkpoints.
 func (r *Run) Checkpoints() string { return filepath.Join(r.Dir, train.CheckpointDir) }
 
-// CacheDir is where the run's decoded pictures are.
+// CacheDir is where the run's decoded pictures are: in the dataset's folder or, if it has none or it was deleted, in the
+// run's own.
 func (r *Run) CacheDir() string {
+	own := filepath.Join(r.Dir, CacheName)
 	c := r.Info().Data.Cache
-	switch {
-	case c == "":
-		return filepath.Join(r.Dir, CacheName)
-	case filepath.IsAbs(c):
-		return c
+	if c == "" {
+		return own
 	}
-	return filepath.Join(r.Dir, c)
+	if !filepath.IsAbs(c) {
+		c = filepath.Join(r.Dir, c)
+	}
+	if _, err := os.Stat(filepath.Dir(c)); errors.Is(err, fs.ErrNotExist) {
+		return own // making it there anew would stand in the way of the deleted one
+	}
+	return c
 }
 
 // State is how a run stands.

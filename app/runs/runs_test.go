@@ -246,6 +246,25 @@ func TestFullDiskIsFoundBefore(t *testing.T) {
 	require.NoDirExists(t, filepath.Join(r.Dir, CacheName))
 }
 
+// What stands where a deleted dataset was would keep it from being brought back.
+func TestDeletedDatasetIsNotMadeAnew(t *testing.T) {
+	r := newRun(t)
+	home := filepath.Join(filepath.Dir(r.Dir), "datasets", "x")
+	require.NoError(t, os.MkdirAll(home, 0o777))
+	cache := filepath.Join("..", "datasets", "x", datasets.CachePrefix+"1")
+	require.NoError(t, r.Update(func(i *Info) { i.Data.Cache = cache }))
+	require.Equal(t, filepath.Join(home, datasets.CachePrefix+"1"), r.CacheDir())
+	_, err := r.Train(t.Context(), Options{})
+	require.NoError(t, err)
+	require.DirExists(t, r.CacheDir())
+	require.NoError(t, os.RemoveAll(home))
+	pics, err := r.Pictures(t.Context(), Options{})
+	require.NoError(t, err)
+	require.Equal(t, r.Info().Data.Fingerprint, pics.Fingerprint())
+	require.NoError(t, pics.Close())
+	require.NoDirExists(t, home)
+}
+
 func TestChangedPictures(t *testing.T) {
 	r := newRun(t)
 	_, err := r.Train(t.Context(), Options{})

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -321,7 +320,10 @@ func (s *supervisor) prepare(ctx context.Context, e *env, entry queue.Entry, req
 			if err != nil {
 				return nil, err
 			}
-			return run, s.adjust(e, run, entry)
+			if entry.Steps > 0 && entry.Steps != run.Info().Train.Steps {
+				err = run.Update(func(i *runs.Info) { i.Train.Steps = entry.Steps })
+			}
+			return run, err
 		}
 		if len(entry.Request) == 0 {
 			return nil, missing(events.T("run"), entry.Run)
@@ -357,32 +359,6 @@ func (s *supervisor) prepare(ctx context.Context, e *env, entry queue.Entry, req
 		return nil, err
 	}
 	return runs.Create(dir, info)
-}
-
-// adjust makes a run ready to go on.
-func (s *supervisor) adjust(e *env, run *runs.Run, entry queue.Entry) error {
-	info := run.Info()
-	steps := entry.Steps > 0 && entry.Steps != info.Train.Steps
-	lost := false // its dataset was deleted, and the decoded images with it: they go into the run's own folder
-	if info.Data.Dataset != "" && info.Data.Cache != "" {
-		dir, err := workspace.Child(e.ws.Datasets(), info.Data.Dataset)
-		if err != nil {
-			return err
-		}
-		_, err = os.Stat(dir)
-		lost = errors.Is(err, fs.ErrNotExist)
-	}
-	if !steps && !lost {
-		return nil
-	}
-	return run.Update(func(i *runs.Info) {
-		if steps {
-			i.Train.Steps = entry.Steps
-		}
-		if lost {
-			i.Data.Cache = ""
-		}
-	})
 }
 
 // listener turns the training's events into the snapshot and signals.
