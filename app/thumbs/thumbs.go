@@ -37,7 +37,7 @@ type Loader[K comparable] interface {
 // Options is the sizes of a Service. Zeros take the usual ones.
 type Options struct {
 	Dir     string // of the disk cache; "" is none
-	Memory  int64  // bytes; 0 is 96 MB
+	Memory  int64  // bytes; 0 is 48 MB, some twenty screens
 	Disk    int64  // bytes; 0 is 1 GB
 	Workers int    // 0 is 2
 }
@@ -93,7 +93,7 @@ var ErrClosed = errors.New("the thumbnails are closed")
 // New starts a service.
 func New[K comparable](load Loader[K], opt Options) *Service[K] {
 	if opt.Memory == 0 {
-		opt.Memory = 96 << 20
+		opt.Memory = 48 << 20
 	}
 	if opt.Disk == 0 {
 		opt.Disk = 1 << 30
