@@ -658,7 +658,7 @@ func (s galleryService) DeleteImages(ctx context.Context, refs ...Ref) error {
 	if len(refs) > 1 {
 		name = fmt.Sprintf("%d images", len(refs))
 	}
-	if err := s.discard(e, "images", name, events.T("Deletion of {{.Count}} images", "Count", len(refs)), after, paths...); err != nil {
+	if err := s.discard(e, "images", name, events.T("Deletion of images: {{.Count}}", "Count", len(refs)), after, paths...); err != nil {
 		return err
 	}
 	return after(ctx, e)
