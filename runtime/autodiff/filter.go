@@ -21,9 +21,9 @@ const (
 	// BackwardFilter is what the convolution of the input's gradient reads:
 	// taps reversed, input and output channels exchanged.
 	BackwardFilter
-	// ForwardTiles and BackwardTiles take the place of the last two where the
-	// convolution is computed with tiles (tiles.go).
+	// ForwardTiles takes the place of ForwardFilter where the convolution is computed with tiles (tiles.go).
 	ForwardTiles
+	// BackwardTiles takes that of BackwardFilter.
 	BackwardTiles
 )
 
