@@ -579,10 +579,16 @@ func TestMemoryIsFlatOverAThousandSteps(t *testing.T) {
 		debug.FreeOSMemory()
 		return resident(t)
 	}
-	warm := steps(200)
+	before := steps(200)
 	goroutines := runtime.NumGoroutine()
-	after := steps(1000)
-	// 4 kB a step would be seen; less is the collector's own noise.
-	require.Less(t, after-warm, int64(4<<20), "resident memory grew from %d to %d bytes", warm, after)
+	// A leak of 4 kB a step would be seen every time; the collector's own noise is not.
+	least := int64(math.MaxInt64)
+	for range 3 {
+		after := steps(1000)
+		if least, before = min(least, after-before), after; least < 4<<20 {
+			break
+		}
+	}
+	require.Less(t, least, int64(4<<20), "resident memory grows by a thousand steps")
 	require.LessOrEqual(t, runtime.NumGoroutine(), goroutines+2)
 }
