@@ -362,7 +362,7 @@ def main():
             for s in sides[1:]:  # the others make the pictures in the batches that suit them best; we choose ours ourselves
                 per = {c["batch"]: median(c["seconds"][s]) / c["batch"] for c in res["call"][-3:] if s in c["seconds"] and c["batch"] <= n}
                 args[s]["batch"] = min(per, key=per.get, default=n)
-            add("images", sampling, f"{n} pictures, {steps} steps of DDIM", "images", min(rounds, 3), 1, n, **args)
+            add("images", sampling, f"{n} pictures, {steps} steps of DDIM", "images", rounds, 1, n, **args)
             if small:
                 res["start"] = start_times(work, model, min(rounds, 3))
             write(res, few)
