@@ -3,55 +3,19 @@
 package train
 
 import (
-	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"unnoise/pipeline/checkpoint"
+	"unnoise/runtime/runtimetest"
 )
-
-// limitFiles makes the system refuse larger files, as a full disk would, until the function returned is called.
-func limitFiles(t *testing.T, bytes uint64) (lift func()) {
-	t.Helper()
-	var old syscall.Rlimit
-	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old))
-	signal.Ignore(syscall.SIGXFSZ)
-	now := old
-	now.Cur = bytes
-	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &now))
-	return func() {
-		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old))
-		signal.Reset(syscall.SIGXFSZ)
-	}
-}
-
-// alone runs the calling test in a process of its own, which a limit may hit as it likes, and reports whether this is
-// that process.
-func alone(t *testing.T) bool {
-	t.Helper()
-	const env = "UNNOISE_TEST_ALONE"
-	if os.Getenv(env) != "" {
-		return true
-	}
-	exe, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(exe, "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), env+"=1")
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, string(out))
-	require.Contains(t, string(out), "PASS")
-	return false
-}
 
 // With no room for a checkpoint, training goes on, says so, and saves the next one; what was saved stays.
 func TestNoRoomForACheckpoint(t *testing.T) {
-	if !alone(t) {
+	if !runtimetest.Alone(t) {
 		return
 	}
 	cache := makeCache(t, t.TempDir())
@@ -64,7 +28,7 @@ func TestNoRoomForACheckpoint(t *testing.T) {
 		switch e := e.(type) {
 		case Saved:
 			if e.Step == 5 {
-				lift = limitFiles(t, 10_000)
+				lift = runtimetest.LimitFiles(t, 10_000)
 			}
 		case Warned:
 			warned = append(warned, e.Message.String())
@@ -89,7 +53,7 @@ func TestNoRoomForACheckpoint(t *testing.T) {
 
 // With no room for the last one, the run fails and says where it stands; once there is room, it goes on from there.
 func TestNoRoomForTheLastCheckpoint(t *testing.T) {
-	if !alone(t) {
+	if !runtimetest.Alone(t) {
 		return
 	}
 	cache := makeCache(t, t.TempDir())
@@ -99,7 +63,7 @@ func TestNoRoomForTheLastCheckpoint(t *testing.T) {
 	defer func() { lift() }()
 	j.Events = func(e Event) {
 		if s, ok := e.(Saved); ok && s.Step == 20 {
-			lift = limitFiles(t, 10_000)
+			lift = runtimetest.LimitFiles(t, 10_000)
 		}
 	}
 	_, err := Run(t.Context(), j)

@@ -1,4 +1,4 @@
-// Package runtimetest holds what the tests of the runtime's packages share.
+// Package runtimetest holds what tests share: of the runtime's packages, and of all that meet a full disk.
 package runtimetest
 
 import (

@@ -3,15 +3,12 @@
 package train_test
 
 import (
-	"os"
-	"os/exec"
-	"os/signal"
 	"slices"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"unnoise/runtime/runtimetest"
 	"unnoise/ui/page/pagetest"
 	"unnoise/ui/train"
 )
@@ -63,7 +60,7 @@ func TestAFullDiskIsMendedFromThePage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains a real network")
 	}
-	if !alone(t) {
+	if !runtimetest.Alone(t) {
 		return
 	}
 	b := pagetest.Open(t, train.New)
@@ -99,7 +96,7 @@ func TestAFullDiskIsMendedFromThePage(t *testing.T) {
 	require.Equal(t, []int64{4, 3, 2, 1}, steps())
 
 	// The next checkpoints have no room, nor has the last.
-	lift := limitFiles(t, 2<<20)
+	lift := runtimetest.LimitFiles(t, 2<<20)
 	defer func() { lift() }()
 	require.NoError(t, st.Training.ContinueRun(ctx, run, 6))
 	b.WaitText("the checkpoint of step 5 could not be saved")
@@ -135,37 +132,4 @@ func tapInDialog(b *pagetest.Bench, label string) {
 	b.T.Helper()
 	b.Wait("the question", func() bool { return b.Window.Canvas().Overlays().Top() != nil })
 	b.Tap(label) // what lies on top is found first
-}
-
-// limitFiles makes the system refuse larger files, as a full disk would, until the function returned is called.
-func limitFiles(t *testing.T, bytes uint64) (lift func()) {
-	t.Helper()
-	var old syscall.Rlimit
-	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old))
-	signal.Ignore(syscall.SIGXFSZ)
-	now := old
-	now.Cur = bytes
-	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &now))
-	return func() {
-		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old))
-		signal.Reset(syscall.SIGXFSZ)
-	}
-}
-
-// alone runs the calling test in a process of its own, which a limit may hit as it likes, and reports whether this is
-// that process.
-func alone(t *testing.T) bool {
-	t.Helper()
-	const env = "UNNOISE_TEST_ALONE"
-	if os.Getenv(env) != "" {
-		return true
-	}
-	exe, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(exe, "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), env+"=1")
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, string(out))
-	require.Contains(t, string(out), "PASS")
-	return false
 }
