@@ -53,11 +53,14 @@ func (c *core) note(e *env, what Text, path string) (done func()) {
 	if err != nil {
 		c.log.Warn("work under way could not be noted", "error", err)
 	}
-	return func() {
-		_ = os.Remove(base + ".json")
-		_ = lock.Unlock()
-		_ = os.Remove(base + ".lock")
-	}
+	return func() { forget(base, lock) }
+}
+
+// forget removes a note and its lock.
+func forget(base string, lock *flock.Flock) {
+	_ = os.Remove(base + ".json")
+	_ = lock.Unlock()
+	_ = os.Remove(base + ".lock")
 }
 
 // recover tidies up after processes that died in the middle of something, and tells of it.
@@ -89,9 +92,7 @@ func (c *core) recover(e *env) {
 			c.bus.Publish(Notice{Severity: events.Warning, Text: events.T(
 				"{{.What}}: the program ended in the middle of this. What was finished is there; do it again for the rest.", "What", u.What)})
 		}
-		_ = os.Remove(base + ".json")
-		_ = lock.Unlock()
-		_ = os.Remove(base + ".lock")
+		forget(base, lock)
 	}
 }
 

@@ -66,8 +66,8 @@ func VariationalBound(ctx context.Context, net model.Net, spec model.Spec, cache
 		for k := range parts {
 			// the part's transitions t → t−1, t in from+1 … to
 			from, to := k*(chain.T()-1)/parts, (k+1)*(chain.T()-1)/parts
-			t := chain.Level(from + 1 + r.IntN(to-from))
-			s := chain.Level(int(t.Cond) - 1)
+			at := from + 1 + r.IntN(to-from)
+			t, s := chain.Level(at), chain.Level(at-1)
 			rng.Normal(eps, r)
 			err := q.ask(ctx, x0, eps, t, o.Class(img), func(xt, out []float32) {
 				predict(xt, out, t)

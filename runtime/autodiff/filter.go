@@ -74,8 +74,7 @@ func (k Kernel) GradShape(block int) []int {
 	return []int{k.K * k.K * k.In, k.Out}
 }
 
-// ForwardFormat and BackwardFormat return what the forward convolution and the
-// convolution of the input's gradient read: filters or tiles.
+// ForwardFormat returns what the forward convolution reads: filters or tiles.
 func (k Kernel) ForwardFormat(block int) Format {
 	if k.Stride == 1 && k.tiles(block) {
 		return ForwardTiles
@@ -83,7 +82,7 @@ func (k Kernel) ForwardFormat(block int) Format {
 	return ForwardFilter
 }
 
-// BackwardFormat is explained at ForwardFormat.
+// BackwardFormat returns what the convolution of the input's gradient reads.
 func (k Kernel) BackwardFormat(block int) Format {
 	if k.tiles(block) {
 		return BackwardTiles

@@ -37,8 +37,8 @@ const biasProduct = 1
 // tileMinChannels: below it the passes over memory cost more than the products save.
 const tileMinChannels = 64
 
-// tiles says whether a convolution of stride 1 with this kernel's channels, or
-// the convolution of its input's gradient, is computed with tiles.
+// tiles says whether 3×3 convolutions of stride 1 between this kernel's channels are computed with tiles. That of the
+// input's gradient is one, whatever the kernel's own stride.
 func (k Kernel) tiles(block int) bool {
 	return block > 0 && k.K == 3 && k.Height > 0 && k.Height%tileRows == 0 &&
 		k.In%block == 0 && k.Out%block == 0 && min(k.In, k.Out) >= tileMinChannels
@@ -87,7 +87,7 @@ func (k Kernel) fillTiles(dst []float32, to Format, src []float32, from Format, 
 	}
 }
 
-// tiledConv convolves x with a filter from fillTiles. bias ([6·O], see BiasLen) and sum may be nil.
+// tiledConv convolves x with a filter from fillTiles. bias ([6·O], see Kernel.Bias) and sum may be nil.
 func (l blocked) tiledConv(b *graph.Builder, x, filter, bias, sum *graph.Value) *graph.Value {
 	n, c, h, w := x.Dim(0), x.Dim(1), x.Dim(2), x.Dim(3)
 	out, tall := filter.Dim(0)/products, h/tileRows
