@@ -39,8 +39,8 @@ type Options struct {
 const openPatience = 400 * time.Millisecond
 
 // Run opens the workspace in a window and returns when the window has closed and everything is saved. It must be called on
-// the main goroutine. It returns an error only when the workspace could not be closed cleanly; what goes wrong before is
-// told in the window.
+// the main goroutine. It returns an error when no window can be opened, or when the workspace could not be closed cleanly;
+// what else goes wrong is told in the window.
 func Run(ctx context.Context, opts Options) error {
 	if err := i18n.Apply(""); err != nil {
 		return err
@@ -69,7 +69,16 @@ func Run(ctx context.Context, opts Options) error {
 	r.app = app.NewWithID(ID)
 	r.app.SetIcon(fyne.NewStaticResource("unnoise.png", appicon.PNG))
 	r.app.Settings().SetTheme(uitheme.New(uitheme.System))
-	r.win = r.app.NewWindow("Unnoise")
+	win, err := newWindow(r.app)
+	if err != nil {
+		if early == nil {
+			res := <-opened
+			early = &res
+		}
+		r.st = early.st
+		return errors.Join(err, r.end())
+	}
+	r.win = win
 	r.win.SetPadded(false)
 	r.win.Resize(fyne.NewSize(1200, 780))
 	r.win.SetCloseIntercept(r.closing)
@@ -96,6 +105,17 @@ func Run(ctx context.Context, opts Options) error {
 	close(closed)
 	cancel()
 	return r.end()
+}
+
+// newWindow makes the window. Fyne panics where the system has no screen for it.
+func newWindow(a fyne.App) (win fyne.Window, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the window cannot be opened on the screen %q (%v); name a screen that can be reached in DISPLAY, or use the command line: "+
+				"“unnoise help” lists what it can do", os.Getenv("DISPLAY"), p)
+		}
+	}()
+	return a.NewWindow("Unnoise"), nil
 }
 
 type result struct {

@@ -94,7 +94,8 @@ func screen(t *testing.T) string {
 	}
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
-	cmd := exec.Command("Xvfb", "-displayfd", "3", "-screen", "0", "1440x900x24", "-nolisten", "tcp")
+	// Without -noreset the screen starts anew when its last client leaves, and whoever connects meanwhile is turned away.
+	cmd := exec.Command("Xvfb", "-displayfd", "3", "-noreset", "-screen", "0", "1440x900x24", "-nolisten", "tcp")
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, cmd.Start())
@@ -216,16 +217,22 @@ func (w *window) see() (d dump) {
 	return d
 }
 
+// alive fails if the program has ended while the test waits for something.
+func (w *window) alive(what string) {
+	w.t.Helper()
+	select {
+	case err := <-w.ended:
+		w.t.Fatalf("the program ended (%v) while the test waited for %s", err, what)
+	default:
+	}
+}
+
 // until waits for a condition, and fails with what is on show.
 func (w *window) until(what string, patience time.Duration, cond func() bool) {
 	w.t.Helper()
 	end := time.Now().Add(patience)
 	for !cond() {
-		select {
-		case err := <-w.ended:
-			w.t.Fatalf("the program ended (%v) while the test waited for %s", err, what)
-		default:
-		}
+		w.alive(what)
 		if time.Now().After(end) {
 			w.shot("failed")
 			d := w.see()

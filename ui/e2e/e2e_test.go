@@ -154,6 +154,24 @@ func TestFirstStartWithoutTheRuntimeLibrary(t *testing.T) {
 
 // TestTheWholeWay goes the way of a new user: import, train, stop, continue, sample, star, export, delete, undo, quit during
 // training, start again, and start again after a kill.
+// A screen that cannot be reached is told in one sentence, and leaves the workspace free.
+func TestNoSuchScreen(t *testing.T) {
+	if testing.Short() {
+		t.Skip("drives a real window")
+	}
+	display := screen(t)
+	p := newPlace(t)
+	w := launch(t, ":59999", p.env...)
+	require.Error(t, <-w.ended)
+	require.Equal(t, 1, w.cmd.ProcessState.ExitCode())
+	require.Contains(t, w.log.String(), `unnoise: the window cannot be opened on the screen ":59999"`)
+	require.NotContains(t, w.log.String(), "goroutine ")
+
+	w = start(t, display, p.env...)
+	w.close()
+	w.gone(soon)
+}
+
 func TestTheWholeWay(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains for minutes in a real window")

@@ -207,6 +207,7 @@ func TestSpeed(t *testing.T) {
 		began := time.Now()
 		w = launch(t, display, p.env...)
 		for !w.visible() {
+			w.alive("the window")
 			require.Less(t, time.Since(began), soon)
 		}
 		shown = append(shown, round(time.Since(began)))
