@@ -3,7 +3,6 @@ package datasets
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"unnoise/runtime/sentence"
 )
 
 // CachePrefix begins the names of the folders of decoded pictures within a dataset's folder.
@@ -28,14 +29,14 @@ func Hold(ctx context.Context, dir string) (release func(), err error) {
 	lock := flock.New(path)
 	for {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("the folder of the decoded pictures cannot be made: %w", err)
+			return nil, sentence.Errorf("the folder of the decoded pictures cannot be made: %w", err)
 		}
 		_, err := lock.TryRLockContext(ctx, 20*time.Millisecond)
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // the folder was dropped in between
 			continue
 		case err != nil:
-			return nil, fmt.Errorf("the decoded pictures in %s cannot be locked: %w", dir, err)
+			return nil, sentence.Errorf("the decoded pictures in %s cannot be locked: %w", dir, err)
 		}
 		if same(lock, path) {
 			break

@@ -3,7 +3,6 @@ package datasets
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 
 	"unnoise/app/disk"
@@ -59,7 +58,7 @@ func Decode(ctx context.Context, rep *data.Report, pp data.Preprocess, exclude [
 	}
 	c, err := data.BuildCacheExcluding(ctx, "", rep, pp, exclude, dir, progress)
 	if err != nil {
-		return nil, fmt.Errorf("the pictures could not be decoded: %w", err)
+		return nil, sentence.Errorf("the pictures could not be decoded: %w", err)
 	}
 	return c, nil
 }

@@ -14,6 +14,7 @@ import (
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
 	"unnoise/resources/demo"
+	"unnoise/runtime/sentence"
 )
 
 // The demo's choices: what gives recognisable pictures within Budget on two cores.
@@ -57,7 +58,7 @@ func Run(ctx context.Context, r Request) (Result, error) {
 	}
 	r.Stage("Drawing the pictures")
 	if err := demo.Write(ctx, pics, Images, Seed); err != nil {
-		return Result{}, fmt.Errorf("the demo's pictures could not be drawn: %w", err)
+		return Result{}, sentence.Errorf("the demo's pictures could not be drawn: %w", err)
 	}
 	rep, err := data.Scan(ctx, pics, r.Scan)
 	if err != nil {

@@ -4,7 +4,6 @@ package disk
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -59,7 +58,7 @@ func FreeMemory() int64 {
 func Require(free func(string) (uint64, error), path string, need int64, what sentence.Text) error {
 	have, err := free(path)
 	if err != nil {
-		return fmt.Errorf("the free space of the disk of %s cannot be told: %w", path, err)
+		return sentence.Errorf("the free space of the disk of %s cannot be told: %w", path, err)
 	}
 	if need > 0 && have < uint64(need) {
 		return sentence.T("the disk is too full for {{.What}}: {{.Need}} are needed and {{.Have}} are free at {{.Path}}; make room or choose another disk",

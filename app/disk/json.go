@@ -2,11 +2,11 @@ package disk
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 // WriteJSON writes v as indented JSON, atomically.
@@ -24,18 +24,18 @@ func WriteJSON(path string, v any) error {
 func ReadJSON(path string, limit int64, v any) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("the file %s cannot be read: %w", path, Reason(err))
+		return sentence.Errorf("the file %s cannot be read: %w", path, Reason(err))
 	}
 	defer func() { _ = f.Close() }()
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return fmt.Errorf("the file %s cannot be read: %w", path, Reason(err))
+		return sentence.Errorf("the file %s cannot be read: %w", path, Reason(err))
 	}
 	if int64(len(b)) > limit {
-		return fmt.Errorf("the file %s is too large to be one of this program's (over %d bytes)", path, limit)
+		return sentence.Errorf("the file %s is too large to be one of this program's (over %d bytes)", path, limit)
 	}
 	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("the file %s is damaged: %w", path, err)
+		return sentence.Errorf("the file %s is damaged: %w", path, err)
 	}
 	return nil
 }

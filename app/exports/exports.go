@@ -25,6 +25,7 @@ import (
 	"unnoise/pipeline/sampler"
 	"unnoise/pipeline/train"
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 // Format is what a run is turned into.
@@ -65,12 +66,12 @@ func Export(ctx context.Context, r Request) error {
 		r.Progress = func(int, int, string) {}
 	}
 	if !slices.Contains(Formats(), string(r.Format)) {
-		return fmt.Errorf("%w: there is no format %q: use one of %s", model.ErrOption, r.Format, strings.Join(Formats(), ", "))
+		return fmt.Errorf("%w: %w", model.ErrOption, sentence.Errorf("there is no format %q: use one of %s", r.Format, strings.Join(Formats(), ", ")))
 	}
 	if _, err := os.Lstat(r.Out); err == nil {
-		return fmt.Errorf("%s exists already: choose another name, or remove it first: %w", r.Out, fs.ErrExist)
+		return sentence.Errorf("%s exists already: choose another name, or remove it first: %w", r.Out, fs.ErrExist)
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s cannot be written: %w", r.Out, err)
+		return sentence.Errorf("%s cannot be written: %w", r.Out, err)
 	}
 	if r.Format == GIF {
 		return r.made(r.timeLapse(ctx))
@@ -103,11 +104,11 @@ func (r Request) made(err error) error {
 	case err == nil || errors.Is(err, context.Canceled):
 		return err
 	case durable.IsFull(err):
-		return fmt.Errorf("the disk is too full for %s: make room or choose another disk: %w", r.Out, err)
+		return sentence.Errorf("the disk is too full for %s: make room or choose another disk: %w", r.Out, err)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%s cannot be written: choose a folder you may write to: %w", r.Out, err)
+		return sentence.Errorf("%s cannot be written: choose a folder you may write to: %w", r.Out, err)
 	}
-	return fmt.Errorf("%s could not be made: %w", r.Out, err)
+	return sentence.Errorf("%s could not be made: %w", r.Out, err)
 }
 
 func (r Request) onnx(m galleries.Model) error {
@@ -179,7 +180,7 @@ func (r Request) timeLapse(ctx context.Context) error {
 		return err
 	}
 	if len(files) == 0 {
-		return fmt.Errorf("the run %s has no sample grids yet; the first one comes after %d steps", r.Run.Dir, r.Run.Info().Train.SampleEvery)
+		return sentence.Errorf("the run %s has no sample grids yet; the first one comes after %d steps", r.Run.Dir, r.Run.Info().Train.SampleEvery)
 	}
 	if err := os.MkdirAll(filepath.Dir(r.Out), 0o777); err != nil {
 		return err
@@ -205,7 +206,7 @@ func Grids(run *runs.Run, weights string) ([]GridFile, error) {
 	dir := filepath.Join(run.Dir, train.SampleDir)
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the run's samples cannot be listed: %w", err)
+		return nil, sentence.Errorf("the run's samples cannot be listed: %w", err)
 	}
 	var out []GridFile
 	for _, e := range entries {

@@ -2,7 +2,6 @@
 package fonts
 
 import (
-	"fmt"
 	"io"
 	"log"
 	"os"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/go-text/typesetting/fontscan"
 	"golang.org/x/image/font/opentype"
+
+	"unnoise/runtime/sentence"
 )
 
 // maxSize bounds a font file that is read: the largest of Noto's Chinese collections has some 30 MB.
@@ -46,7 +47,7 @@ func covering(text string) ([]fontscan.Footprint, error) {
 	}
 	all, err := fontscan.SystemFonts(log.New(io.Discard, "", 0), filepath.Join(cache, "fyne")) // the list the window has, too
 	if err != nil {
-		return nil, fmt.Errorf("the system's fonts cannot be listed: %w", err)
+		return nil, sentence.Errorf("the system's fonts cannot be listed: %w", err)
 	}
 	var found []fontscan.Footprint
 	for _, f := range all {
@@ -79,7 +80,7 @@ func read(at fontscan.Location) (*opentype.Font, error) {
 		return nil, err
 	}
 	if st.Size() > maxSize {
-		return nil, fmt.Errorf("the font %s has %d bytes", at.File, st.Size())
+		return nil, sentence.Errorf("the font %s has %d bytes", at.File, st.Size())
 	}
 	b, err := os.ReadFile(at.File)
 	if err != nil {

@@ -76,7 +76,7 @@ type Result struct {
 func Sample(ctx context.Context, r Request) (res Result, err error) {
 	spec := r.Model.Spec
 	if r.N < 1 || r.N > 1_000_000 || r.First < 0 || r.First > math.MaxInt32 {
-		return res, fmt.Errorf("%w: %d pictures: choose between 1 and 1,000,000", model.ErrOption, r.N)
+		return res, fmt.Errorf("%w: %w", model.ErrOption, sentence.Errorf("%d pictures: choose between 1 and 1,000,000", r.N))
 	}
 	set, err := r.Settings.Complete(spec)
 	if err != nil {
@@ -137,18 +137,18 @@ func (r Request) writable() error {
 	}
 	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o777); err != nil {
-			return fmt.Errorf("the folder %s cannot be made: %w", dir, err)
+			return sentence.Errorf("the folder %s cannot be made: %w", dir, err)
 		}
 		probe, err := os.CreateTemp(dir, durable.TempPrefix+"probe-*")
 		if err != nil {
-			return fmt.Errorf("the folder %s cannot be written: %w", dir, err)
+			return sentence.Errorf("the folder %s cannot be written: %w", dir, err)
 		}
 		if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
-			return fmt.Errorf("the folder %s cannot be written: %w", dir, err)
+			return sentence.Errorf("the folder %s cannot be written: %w", dir, err)
 		}
 	}
 	if st, err := os.Stat(r.Grid); r.Grid != "" && err == nil && st.IsDir() {
-		return fmt.Errorf("%s is a folder: name a file for the grid, such as %s", r.Grid, filepath.Join(r.Grid, "grid.png"))
+		return sentence.Errorf("%s is a folder: name a file for the grid, such as %s", r.Grid, filepath.Join(r.Grid, "grid.png"))
 	}
 	return nil
 }
@@ -216,9 +216,9 @@ func (r Request) fill(ctx context.Context, set Settings, tag string, missing []i
 			path := filepath.Join(r.Out, fileName(set.Seed, index, tag))
 			if err := picture.WritePNG(path, img, r.Model.Meta(set, index, r.Version)); err != nil {
 				if durable.IsFull(err) {
-					return fmt.Errorf("the disk of %s is full after %d of %d pictures; make room and run the same again: %w", r.Out, kept+done, r.N, err)
+					return sentence.Errorf("the disk of %s is full after %d of %d pictures; make room and run the same again: %w", r.Out, kept+done, r.N, err)
 				}
-				return fmt.Errorf("the picture %s could not be written: %w", path, err)
+				return sentence.Errorf("the picture %s could not be written: %w", path, err)
 			}
 			done++
 			r.Events(Image{Index: index, Path: path})
@@ -232,12 +232,12 @@ func (r Request) grid(ctx context.Context, set Settings, files []string) error {
 		return picture.Read(files[i])
 	}}, picture.GridOptions{Spacing: 2})
 	if err != nil {
-		return fmt.Errorf("the grid could not be drawn: %w", err)
+		return sentence.Errorf("the grid could not be drawn: %w", err)
 	}
 	m := r.Model.Meta(set, r.First, r.Version)
 	m.Count, m.Class = len(files), set.Class
 	if err := picture.WritePNG(r.Grid, sheet, m); err != nil {
-		return fmt.Errorf("the grid %s could not be written: %w", r.Grid, err)
+		return sentence.Errorf("the grid %s could not be written: %w", r.Grid, err)
 	}
 	return nil
 }

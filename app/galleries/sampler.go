@@ -6,7 +6,6 @@ package galleries
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -19,6 +18,7 @@ import (
 	"unnoise/pipeline/picture"
 	"unnoise/pipeline/rng"
 	"unnoise/pipeline/sampler"
+	"unnoise/runtime/sentence"
 )
 
 // Model is something that can be sampled.
@@ -87,7 +87,7 @@ func (s Settings) Complete(spec model.Spec) (Settings, error) {
 		s.Sampler = DefaultSampler
 	}
 	if !slices.Contains(sampler.Names(), s.Sampler) {
-		return s, fmt.Errorf("%w: there is no sampler %q: use one of %s", model.ErrOption, s.Sampler, strings.Join(sampler.Names(), ", "))
+		return s, fmt.Errorf("%w: %w", model.ErrOption, sentence.Errorf("there is no sampler %q: use one of %s", s.Sampler, strings.Join(sampler.Names(), ", ")))
 	}
 	if s.Steps == 0 {
 		s.Steps = DefaultSteps(s.Sampler)
@@ -100,7 +100,7 @@ func (s Settings) Complete(spec model.Spec) (Settings, error) {
 		return s, fmt.Errorf("%w: %w", model.ErrOption, err)
 	}
 	if !(s.Eta >= 0 && s.Eta <= 1) || (s.Eta > 0 && s.Sampler != "ddim") {
-		return s, fmt.Errorf("%w: an eta of %g: it must be between 0 and 1, and only ddim takes one", model.ErrOption, s.Eta)
+		return s, fmt.Errorf("%w: %w", model.ErrOption, sentence.Errorf("an eta of %g: it must be between 0 and 1, and only ddim takes one", s.Eta))
 	}
 	if s.Class != "" {
 		if _, err := spec.Class(s.Class); err != nil {
@@ -148,7 +148,7 @@ func NewSampler(ctx context.Context, m Model, n int, c model.Compute) (*Sampler,
 	}
 	net, err := model.Load(ctx, m.Spec, m.Weights, batchFor(m.Spec, n), c)
 	if err != nil {
-		return nil, fmt.Errorf("the model %s cannot be used: %w", m.Name, err)
+		return nil, sentence.Errorf("the model %s cannot be used: %w", m.Name, err)
 	}
 	return &Sampler{model: m, proc: p, net: net}, nil
 }
@@ -252,10 +252,10 @@ func (s *Sampler) Interpolate(ctx context.Context, set Settings, seedA uint64, i
 		return err
 	}
 	if set.Sampler == "ddpm" || set.Eta > 0 {
-		return fmt.Errorf("%w: %s adds noise at each step, so there is no way between two pictures: use ddim with eta 0, heun or dpmpp2m", model.ErrOption, set.Sampler)
+		return fmt.Errorf("%w: %w", model.ErrOption, sentence.Errorf("%s adds noise at each step, so there is no way between two pictures: use ddim with eta 0, heun or dpmpp2m", set.Sampler))
 	}
 	if frames < 2 {
-		return errors.New("a walk between two pictures has at least two frames")
+		return sentence.Errorf("a walk between two pictures has at least two frames")
 	}
 	dim := s.model.Spec.Dim()
 	a, b := make([]float32, dim), make([]float32, dim)

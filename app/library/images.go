@@ -4,10 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"unnoise/runtime/sentence"
 )
 
 // Gallery is a row of the index of galleries; Images, Starred and the cover are counted.
@@ -93,7 +94,7 @@ func (q ImageQuery) where() (string, []any, error) {
 		case key == "seed":
 			seed, err := strconv.ParseUint(value, 10, 64)
 			if err != nil {
-				return "", nil, fmt.Errorf("the search %q needs a whole number: write for instance seed:42", w)
+				return "", nil, sentence.Errorf("the search %q needs a whole number: write for instance seed:42", w)
 			}
 			add("seed = ?", int64(seed))
 		case imageNumbers[key] != "":
@@ -106,7 +107,7 @@ func (q ImageQuery) where() (string, []any, error) {
 			}
 			n, err := strconv.ParseFloat(value, 64)
 			if err != nil {
-				return "", nil, fmt.Errorf("the search %q needs a number: write for instance %s:20 or %s:>20", w, key, key)
+				return "", nil, sentence.Errorf("the search %q needs a number: write for instance %s:20 or %s:>20", w, key, key)
 			}
 			add(imageNumbers[key]+" "+op+" ?", n)
 		default:

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite" // the "sqlite" driver
+
+	"unnoise/runtime/sentence"
 )
 
 // migrations bring the schema from version i to i+1, each within a transaction.
@@ -63,11 +65,11 @@ func Open(ctx context.Context, path string) (d *DB, fresh bool, err error) {
 	}
 	// The index is only a copy of what the folders say: when it cannot be used, begin again.
 	if rerr := Remove(path); rerr != nil {
-		return nil, false, fmt.Errorf("the index %s is damaged (%w) and cannot be removed: %w", path, err, rerr)
+		return nil, false, sentence.Errorf("the index %s is damaged (%w) and cannot be removed: %w", path, err, rerr)
 	}
 	d, _, err = open(ctx, path)
 	if err != nil {
-		return nil, false, fmt.Errorf("the index %s cannot be made: %w", path, err)
+		return nil, false, sentence.Errorf("the index %s cannot be made: %w", path, err)
 	}
 	return d, true, nil
 }
@@ -112,7 +114,7 @@ func open(ctx context.Context, path string) (_ *DB, fresh bool, err error) {
 		return nil, false, err
 	}
 	if version > len(migrations) {
-		return nil, false, fmt.Errorf("the index has format %d, newer than %d", version, len(migrations))
+		return nil, false, sentence.Errorf("the index has format %d, newer than %d", version, len(migrations))
 	}
 	if version > 0 {
 		if err := d.checkUnlessClean(ctx); err != nil {

@@ -3,12 +3,14 @@ package library
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"time"
+
+	"unnoise/runtime/sentence"
 )
 
 // Run is a row of the index of runs.
@@ -18,7 +20,7 @@ type Run struct {
 	Number     int
 	Name       string
 	State      string
-	Error      string
+	Error      sentence.Text
 	Dataset    string
 	Preset     string
 	Step       int64
@@ -102,7 +104,7 @@ func (q RunQuery) where() (string, []any) {
 func (d *DB) Runs(ctx context.Context, q RunQuery) (_ []Run, err error) {
 	order, ok := runOrders[q.Order]
 	if !ok {
-		return nil, fmt.Errorf("runs cannot be sorted by %q", q.Order)
+		return nil, sentence.Errorf("runs cannot be sorted by %q", q.Order)
 	}
 	by := order[0]
 	if q.Reverse {
@@ -127,14 +129,17 @@ func (d *DB) Runs(ctx context.Context, q RunQuery) (_ []Run, err error) {
 		var r Run
 		var loss, held sql.NullFloat64
 		var created, updated, elapsed int64
-		var tags string
-		if err := rows.Scan(&r.ID, &r.Stamp, &r.Number, &r.Name, &r.State, &r.Error, &r.Dataset, &r.Preset, &r.Step, &r.Steps, &loss, &held,
+		var tags, failure string
+		if err := rows.Scan(&r.ID, &r.Stamp, &r.Number, &r.Name, &r.State, &failure, &r.Dataset, &r.Preset, &r.Step, &r.Steps, &loss, &held,
 			&r.Params, &r.Width, &r.Height, &r.Channels, &created, &updated, &elapsed, &r.Bytes, &r.Notes, &tags, &r.Starred, &r.Grid, &r.GridName, &r.Checkpoint); err != nil {
 			return nil, err
 		}
 		r.Loss, r.HeldOut = fromNull(loss), fromNull(held)
 		r.Created, r.Updated, r.Elapsed = time.Unix(0, created), time.Unix(0, updated), time.Duration(elapsed)
 		r.Tags = splitTags(tags)
+		if failure != "" && json.Unmarshal([]byte(failure), &r.Error) != nil {
+			r.Error = sentence.T(failure) // as older versions kept it
+		}
 		out = append(out, r)
 	}
 	return out, rows.Err()
@@ -168,7 +173,13 @@ func (d *DB) PutRuns(ctx context.Context, runs ...Run) error {
 		}
 		for _, r := range runs {
 			search := strings.ToLower(strings.Join(append([]string{r.ID, r.Name, r.Notes, r.Dataset, r.Preset, r.State}, r.Tags...), "\n"))
-			if _, err := st.ExecContext(ctx, r.ID, r.Stamp, r.Number, r.Name, r.State, r.Error, r.Dataset, r.Preset, r.Step, r.Steps, toNull(r.Loss), toNull(r.HeldOut),
+			var failure []byte
+			if r.Error.Template != "" {
+				if failure, err = json.Marshal(r.Error); err != nil {
+					return errors.Join(err, st.Close())
+				}
+			}
+			if _, err := st.ExecContext(ctx, r.ID, r.Stamp, r.Number, r.Name, r.State, string(failure), r.Dataset, r.Preset, r.Step, r.Steps, toNull(r.Loss), toNull(r.HeldOut),
 				r.Params, r.Width, r.Height, r.Channels, nano(r.Created), nano(r.Updated), int64(r.Elapsed), r.Bytes, r.Notes, joinTags(r.Tags), r.Starred, r.Grid, r.GridName, r.Checkpoint, search); err != nil {
 				return errors.Join(err, st.Close())
 			}

@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -36,6 +35,7 @@ type Entry struct {
 	Steps   int64           `json:"steps,omitempty"`   // new last step of a continued run; 0 keeps it
 	Added   time.Time       `json:"added"`
 	Error   string          `json:"error,omitempty"` // why its last start failed
+	Why     sentence.Text   `json:"why,omitzero"`    // the same, to be told in any language; older versions did not keep it
 }
 
 // List is the queue at a moment.
@@ -66,11 +66,11 @@ func (q *Queue) Load() (List, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return List{Version: version}, nil
 	case err != nil:
-		return List{}, fmt.Errorf("%w; move the file away to begin with an empty queue", err)
+		return List{}, sentence.Errorf("%w; move the file away to begin with an empty queue", err)
 	case l.Version > version:
-		return List{}, fmt.Errorf("the queue %s was saved by a newer Unnoise (format %d): use that one", q.path, l.Version)
+		return List{}, sentence.Errorf("the queue %s was saved by a newer Unnoise (format %d): use that one", q.path, l.Version)
 	case len(l.Entries) > maxItems:
-		return List{}, fmt.Errorf("the queue %s holds %d entries: %d are the most", q.path, len(l.Entries), maxItems)
+		return List{}, sentence.Errorf("the queue %s holds %d entries: %d are the most", q.path, len(l.Entries), maxItems)
 	}
 	return l, nil
 }
@@ -108,7 +108,7 @@ func (q *Queue) Change(ctx context.Context, change func(*List) error) (List, err
 		return List{}, err
 	}
 	if len(l.Entries) > maxItems {
-		return List{}, fmt.Errorf("the queue is full: %d entries are the most", maxItems)
+		return List{}, sentence.Errorf("the queue is full: %d entries are the most", maxItems)
 	}
 	if err := disk.WriteJSON(q.path, l); err != nil {
 		return List{}, cannotSave(err)
@@ -121,7 +121,7 @@ func cannotSave(err error) error {
 }
 
 // ErrNoEntry says that an entry is not in the queue, or no more.
-var ErrNoEntry = errors.New("the queue has no such entry: it was started or removed")
+var ErrNoEntry = sentence.Errorf("the queue has no such entry: it was started or removed")
 
 // Index is the place of an entry.
 func (l *List) Index(id string) (int, error) {

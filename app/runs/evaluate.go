@@ -11,6 +11,7 @@ import (
 	"unnoise/pipeline/data"
 	"unnoise/pipeline/eval"
 	"unnoise/pipeline/model"
+	"unnoise/runtime/sentence"
 )
 
 // evalBatch is how many pictures the network is given at once while the loss is measured.
@@ -44,7 +45,7 @@ func (r *Run) Evaluate(ctx context.Context, path string, step int64, o Options, 
 	}
 	tmp, err := os.MkdirTemp("", "unnoise-eval-*")
 	if err != nil {
-		return ev, fmt.Errorf("there is no place for the decoded pictures: %w", err)
+		return ev, sentence.Errorf("there is no place for the decoded pictures: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	cache, err := datasets.Decode(ctx, rep, info.Model.Preprocess, info.Data.Exclude, tmp, o.free(), o.Decoding)
@@ -56,7 +57,7 @@ func (r *Run) Evaluate(ctx context.Context, path string, step int64, o Options, 
 	var idx []int
 	if ev.HeldOut {
 		if _, idx = cache.Split(info.Train.HeldOut, info.Train.Seed); len(idx) == 0 {
-			return ev, fmt.Errorf("the run %s held no pictures out, so there is nothing to measure on: give other pictures with --data", info.Name)
+			return ev, sentence.Errorf("the run %s held no pictures out, so there is nothing to measure on: give other pictures with --data", info.Name)
 		}
 	} else {
 		for i := range cache.Len() {
@@ -92,7 +93,7 @@ func classMap(spec model.Spec, cache *data.Cache) (func(int) int, error) {
 	}
 	names := cache.Classes()
 	if len(names) == 0 {
-		return nil, fmt.Errorf("%w: the run tells %d classes apart, so its loss is measured on pictures in folders of those names", model.ErrOption, len(spec.Classes))
+		return nil, fmt.Errorf("%w: %w", model.ErrOption, sentence.Errorf("the run tells %d classes apart, so its loss is measured on pictures in folders of those names", len(spec.Classes)))
 	}
 	to := make([]int, len(names))
 	for i, n := range names {

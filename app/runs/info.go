@@ -70,7 +70,7 @@ func readInfo(dir string) (Info, error) {
 	case i.Version > Version:
 		return i, sentence.T("{{.Path}} has version {{.Version}}, and this program reads up to {{.Known}}: use a newer Unnoise", "Path", path, "Version", i.Version, "Known", Version)
 	case i.Version < 1:
-		return i, fmt.Errorf("%s has no version: it is damaged or not a run of Unnoise", path)
+		return i, sentence.Errorf("%s has no version: it is damaged or not a run of Unnoise", path)
 	}
 	if err := i.Model.Validate(); err != nil {
 		return i, fmt.Errorf("%s: %w", path, err)

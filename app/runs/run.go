@@ -24,7 +24,7 @@ import (
 )
 
 // ErrExists is returned by Create when the folder holds something already.
-var ErrExists = errors.New("it exists already")
+var ErrExists = sentence.Errorf("it exists already")
 
 // LockedError is returned when another process is training a run.
 type LockedError struct {
@@ -72,13 +72,13 @@ func Create(dir string, info Info) (*Run, error) {
 	}
 	made, err := mkdirAll(dir)
 	if err != nil {
-		return nil, fmt.Errorf("the run's folder %s cannot be made: %w", dir, err)
+		return nil, sentence.Errorf("the run's folder %s cannot be made: %w", dir, err)
 	}
 	if err := disk.WriteJSON(filepath.Join(dir, InfoName), info); err != nil {
 		for _, d := range made {
 			_ = os.Remove(d)
 		}
-		return nil, fmt.Errorf("the run's folder %s cannot be written: %w", dir, err)
+		return nil, sentence.Errorf("the run's folder %s cannot be written: %w", dir, err)
 	}
 	return &Run{Dir: dir, info: info}, nil
 }
@@ -147,7 +147,7 @@ func (r *Run) Update(change func(*Info)) error {
 	defer r.mu.Unlock()
 	lock := flock.New(filepath.Join(r.Dir, InfoName+".lock"))
 	if err := lock.Lock(); err != nil {
-		return fmt.Errorf("run.json cannot be locked: %w", err)
+		return sentence.Errorf("run.json cannot be locked: %w", err)
 	}
 	defer func() { _ = lock.Unlock() }()
 	info, err := readInfo(r.Dir)
@@ -159,7 +159,7 @@ func (r *Run) Update(change func(*Info)) error {
 		return err
 	}
 	if err := disk.WriteJSON(filepath.Join(r.Dir, InfoName), info); err != nil {
-		return fmt.Errorf("the run's description cannot be written: %w", err)
+		return sentence.Errorf("the run's description cannot be written: %w", err)
 	}
 	r.info = info
 	return nil
@@ -205,13 +205,14 @@ const (
 
 // Status is how a run stands, and since when.
 type Status struct {
-	State   State     `json:"state"`
-	Error   string    `json:"error,omitempty"` // why it failed
-	PID     int       `json:"pid,omitempty"`   // of the process that trained it last
-	Host    string    `json:"host,omitempty"`
-	Updated time.Time `json:"updated"`
-	Step    int64     `json:"step"` // of the newest complete checkpoint
-	Steps   int64     `json:"steps"`
+	State   State         `json:"state"`
+	Error   string        `json:"error,omitempty"` // why it failed
+	Why     sentence.Text `json:"why,omitzero"`    // the same, to be told in any language; older versions did not keep it
+	PID     int           `json:"pid,omitempty"`   // of the process that trained it last
+	Host    string        `json:"host,omitempty"`
+	Updated time.Time     `json:"updated"`
+	Step    int64         `json:"step"` // of the newest complete checkpoint
+	Steps   int64         `json:"steps"`
 }
 
 // Status reads how the run stands. A run that says it is running but is not locked was interrupted.
@@ -256,7 +257,7 @@ func (r *Run) locked() (bool, error) {
 		if errors.Is(err, fs.ErrPermission) { // a read-only copy: nobody can train it
 			return false, nil
 		}
-		return false, fmt.Errorf("the run's lock cannot be read: %w", err)
+		return false, sentence.Errorf("the run's lock cannot be read: %w", err)
 	}
 	if !ok {
 		return true, nil
@@ -271,7 +272,7 @@ func (r *Run) setStatus(s State, step int64, cause error) error {
 		Step: step, Steps: r.Info().Train.Steps,
 	}
 	if cause != nil {
-		st.Error = cause.Error()
+		st.Error, st.Why = cause.Error(), sentence.Of(cause)
 	}
 	return disk.WriteJSON(filepath.Join(r.Dir, StatusName), st)
 }
@@ -306,7 +307,7 @@ func (r *Run) Train(ctx context.Context, o Options) (out train.Outcome, err erro
 	ok, err := lock.TryLockContext(brief, 20*time.Millisecond)
 	cancel()
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return out, fmt.Errorf("the run's folder %s cannot be written: %w", r.Dir, err)
+		return out, sentence.Errorf("the run's folder %s cannot be written: %w", r.Dir, err)
 	}
 	if !ok {
 		var st Status
@@ -318,7 +319,7 @@ func (r *Run) Train(ctx context.Context, o Options) (out train.Outcome, err erro
 		return out, err
 	}
 	if err := r.setStatus(Running, 0, nil); err != nil {
-		return out, fmt.Errorf("the run's folder %s cannot be written: %w", r.Dir, err)
+		return out, sentence.Errorf("the run's folder %s cannot be written: %w", r.Dir, err)
 	}
 	out, err = r.train(ctx, o)
 	state := Stopped
@@ -384,7 +385,7 @@ func (p *Pictures) Close() error {
 }
 
 // ErrChanged says that the pictures a run was trained on are not there any more: their source holds others now.
-var ErrChanged = errors.New("the pictures have changed since the run was trained")
+var ErrChanged = sentence.Errorf("the pictures have changed since the run was trained")
 
 // Pictures opens the decoded pictures that the run was trained on, or decodes them again. The error wraps ErrChanged
 // when their source holds others now.
@@ -507,7 +508,7 @@ func (r *Run) Weights(step int64, name string) (weights []float32, at int64, whi
 	case train.RawName:
 		ema = ""
 	default:
-		return nil, 0, "", fmt.Errorf("%w: there are no weights %q: use %s or %s", model.ErrOption, name, train.EMAName, train.RawName)
+		return nil, 0, "", fmt.Errorf("%w: %w", model.ErrOption, sentence.Errorf("there are no weights %q: use %s or %s", name, train.EMAName, train.RawName))
 	}
 	valid, ignored, err := checkpoint.List(r.Checkpoints())
 	if err != nil {
@@ -518,7 +519,7 @@ func (r *Run) Weights(step int64, name string) (weights []float32, at int64, whi
 	case len(valid) > 0:
 		step = valid[len(valid)-1].Step
 	case len(ignored) > 0:
-		return nil, 0, "", fmt.Errorf("the run %s has no whole checkpoint to use: %s: %s", r.Dir, ignored[0].Path, ignored[0].Reason)
+		return nil, 0, "", sentence.Errorf("the run %s has no whole checkpoint to use: %s: %s", r.Dir, ignored[0].Path, ignored[0].Reason)
 	default:
 		return nil, 0, "", sentence.T("the run {{.Path}} has no checkpoint yet: train it first", "Path", r.Dir)
 	}
@@ -527,7 +528,7 @@ func (r *Run) Weights(step int64, name string) (weights []float32, at int64, whi
 		return nil, 0, "", err
 	}
 	if cfg.NumParams() != r.Info().Model.UNet.NumParams() {
-		return nil, 0, "", fmt.Errorf("the checkpoint of step %d belongs to another network than the run %s", step, r.Dir)
+		return nil, 0, "", sentence.Errorf("the checkpoint of step %d belongs to another network than the run %s", step, r.Dir)
 	}
 	return w, step, name, nil
 }

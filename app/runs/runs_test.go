@@ -203,6 +203,15 @@ func TestFailureIsNoted(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Failed, st.State)
 	require.Contains(t, st.Error, "does not exist")
+	require.Equal(t, st.Error, st.Why.String(), "the file keeps what is needed to tell it in any language")
+	require.Contains(t, fmt.Sprint(st.Why), r.Info().Data.Path)
+	require.Contains(t, st.Why.Template, "{{.", "its figures are kept apart")
+
+	path := filepath.Join(r.Dir, StatusName)
+	require.NoError(t, os.WriteFile(path, []byte(`{"state":"failed","error":"the disk is full","updated":"2026-01-02T03:04:05Z","step":0,"steps":9}`), 0o600))
+	st, err = r.Status()
+	require.NoError(t, err)
+	require.Equal(t, "the disk is full", st.Why.Or(st.Error).String(), "of a version that kept the English alone")
 }
 
 func TestOneProcessTrains(t *testing.T) {

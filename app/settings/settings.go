@@ -5,7 +5,6 @@ package settings
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"github.com/adrg/xdg"
 
 	"unnoise/app/disk"
+	"unnoise/runtime/sentence"
 )
 
 // Version is the version of the file. A newer one is refused, never overwritten.
@@ -37,15 +37,15 @@ type Settings struct {
 func (s Settings) Check() error {
 	switch {
 	case !slices.Contains([]string{"", "cpu", "webgpu", "cuda"}, s.Device):
-		return fmt.Errorf("the device %q is not known: choose cpu, webgpu or cuda", s.Device)
+		return sentence.Errorf("the device %q is not known: choose cpu, webgpu or cuda", s.Device)
 	case s.Threads < 0 || s.Threads > 1024:
-		return fmt.Errorf("%d threads cannot be used: choose 1 to 1024, or 0 for all cores", s.Threads)
+		return sentence.Errorf("%d threads cannot be used: choose 1 to 1024, or 0 for all cores", s.Threads)
 	case !slices.Contains([]string{"", "en", "zh"}, s.Language):
-		return fmt.Errorf("the language %q is not known: choose en or zh", s.Language)
+		return sentence.Errorf("the language %q is not known: choose en or zh", s.Language)
 	case !slices.Contains([]string{"", "light", "dark"}, s.Theme):
-		return fmt.Errorf("the theme %q is not known: choose light or dark", s.Theme)
+		return sentence.Errorf("the theme %q is not known: choose light or dark", s.Theme)
 	case s.Scale != 0 && !(s.Scale >= 0.5 && s.Scale <= 4):
-		return fmt.Errorf("a scale of %g cannot be used: choose 0.5 to 4", s.Scale)
+		return sentence.Errorf("a scale of %g cannot be used: choose 0.5 to 4", s.Scale)
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func Open(path string) (*Store, error) {
 		err = json.Unmarshal(raw, &f)
 	}
 	if f.Version > Version {
-		s.ro = fmt.Errorf("the settings %s were saved by a newer Unnoise (format %d) and are left alone: use that one, or remove the file", path, f.Version)
+		s.ro = sentence.Errorf("the settings %s were saved by a newer Unnoise (format %d) and are left alone: use that one, or remove the file", path, f.Version)
 		return s, s.ro
 	}
 	if err == nil {
@@ -98,10 +98,10 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		aside := path + ".damaged"
 		if rerr := os.Rename(path, aside); rerr != nil {
-			s.ro = fmt.Errorf("the settings %s are damaged and cannot be replaced: %w", path, rerr)
+			s.ro = sentence.Errorf("the settings %s are damaged and cannot be replaced: %w", path, rerr)
 			return s, s.ro
 		}
-		return s, fmt.Errorf("the settings were damaged (%w): they were set aside as %s and the usual ones are in use", err, aside)
+		return s, sentence.Errorf("the settings were damaged (%w): they were set aside as %s and the usual ones are in use", err, aside)
 	}
 	s.now = f.Settings
 	return s, nil
@@ -129,10 +129,10 @@ func (s *Store) Set(n Settings) (changed bool, err error) {
 		return false, s.ro
 	}
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o777); err != nil {
-		return false, fmt.Errorf("the settings cannot be saved: %w", err)
+		return false, sentence.Errorf("the settings cannot be saved: %w", err)
 	}
 	if err := disk.WriteJSON(s.path, file{Version: Version, Settings: n}); err != nil {
-		return false, fmt.Errorf("the settings cannot be saved: %w", err)
+		return false, sentence.Errorf("the settings cannot be saved: %w", err)
 	}
 	s.now = n
 	return true, nil

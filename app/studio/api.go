@@ -317,7 +317,7 @@ type Run struct {
 	Number   int    // 7; 0 when the folder's name has none
 	Name     string
 	State    RunState
-	Error    string // why it failed
+	Error    Text   // why it failed
 	Dataset  string // dataset ID, or the source path of a run started elsewhere
 	Preset   string
 	Step     int64
@@ -578,7 +578,7 @@ type QueueEntry struct {
 	Request TrainRequest
 	Run     string // ID of the run to continue; "" is a new run
 	Added   time.Time
-	Error   string // why its last start failed
+	Error   Text // why its last start failed
 }
 
 // TrainingService starts, holds and ends training; at most one job runs at a time.

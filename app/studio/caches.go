@@ -17,6 +17,7 @@ import (
 	"unnoise/app/runs"
 	"unnoise/app/workspace"
 	"unnoise/pipeline/data"
+	"unnoise/runtime/sentence"
 )
 
 // Decoded pictures can be decoded again at any time, but large datasets take minutes. So those of the datasets as they
@@ -124,7 +125,7 @@ func (c *core) claimCaches(ctx context.Context, e *env, claims map[string]datase
 	}
 	rows, err := e.lib.Runs(ctx, library.RunQuery{})
 	if err != nil {
-		return fmt.Errorf("the index cannot be read: %w", err)
+		return sentence.Errorf("the index cannot be read: %w", err)
 	}
 	for _, r := range rows {
 		if r.State != string(runs.Done) && time.Since(r.Updated) < unfinishedFor {

@@ -22,6 +22,7 @@ import (
 	"unnoise/app/workspace"
 	"unnoise/pipeline/data"
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 const (
@@ -56,9 +57,9 @@ func readDataset(dir string) (datasetFile, error) {
 	case d.Version > datasetVersion:
 		return d, newer(path, d.Version, datasetVersion)
 	case d.Version < 1 || d.Source == "":
-		return d, fmt.Errorf("%s does not describe a dataset: it is damaged", path)
+		return d, sentence.Errorf("%s does not describe a dataset: it is damaged", path)
 	case !(d.HeldOut >= 0 && d.HeldOut <= 0.5):
-		return d, fmt.Errorf("%s holds out %g of the images, which is not between 0 and 0.5: it is damaged", path, d.HeldOut)
+		return d, sentence.Errorf("%s holds out %g of the images, which is not between 0 and 0.5: it is damaged", path, d.HeldOut)
 	}
 	return d, nil
 }
@@ -327,7 +328,7 @@ func (s datasetService) List(ctx context.Context) ([]Dataset, error) {
 	for _, r := range rows {
 		var d Dataset
 		if err := json.Unmarshal([]byte(r.Summary), &d); err != nil {
-			return nil, fmt.Errorf("the index is damaged: %w; rebuild it", err)
+			return nil, sentence.Errorf("the index is damaged: %w; rebuild it", err)
 		}
 		_, err := os.Stat(d.Source)
 		d.Missing = err != nil
@@ -537,7 +538,7 @@ func (s datasetService) Item(ctx context.Context, id string, index int) (Item, e
 	}
 	defer sc.release()
 	if index < 0 || index >= len(sc.rep.Items) {
-		return Item{}, fmt.Errorf("the dataset has %d images and none of number %d", len(sc.rep.Items), index)
+		return Item{}, sentence.Errorf("the dataset has %d images and none of number %d", len(sc.rep.Items), index)
 	}
 	it := sc.rep.Items[index]
 	return Item{
@@ -602,7 +603,7 @@ func (s datasetService) Bad(ctx context.Context, id string) ([]BadFile, error) {
 	defer sc.release()
 	out := make([]BadFile, len(sc.rep.Bad))
 	for i, b := range sc.rep.Bad {
-		out[i] = BadFile{Name: b.Name, Reason: events.T(b.Reason)}
+		out[i] = BadFile{Name: b.Name, Reason: b.Why()}
 	}
 	return out, nil
 }
@@ -618,14 +619,14 @@ func (s datasetService) Duplicates(ctx context.Context, id string) ([][]int, err
 
 func (s datasetService) KeepOne(ctx context.Context, id string, group []int, keep int) error {
 	if !slices.Contains(group, keep) {
-		return errors.New("the image to keep is not one of the group")
+		return sentence.Errorf("the image to keep is not one of the group")
 	}
 	return s.setExcluded(ctx, id, slices.DeleteFunc(slices.Clone(group), func(i int) bool { return i == keep }), true)
 }
 
 func (s datasetService) Preview(ctx context.Context, req PreviewRequest) ([]PreviewImage, error) {
 	if req.Count < 1 || req.Count > 256 {
-		return nil, fmt.Errorf("%d previews cannot be drawn: ask for 1 to 256", req.Count)
+		return nil, sentence.Errorf("%d previews cannot be drawn: ask for 1 to 256", req.Count)
 	}
 	sc, err := s.scan(ctx, req.Dataset)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"unnoise/app/workspace"
 	pictures "unnoise/resources/demo"
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 // demoPictures is the folder of the demo's pictures within its dataset's.
@@ -46,7 +46,7 @@ func (s datasetService) ImportDemo(ctx context.Context, progress ProgressFunc) (
 	}
 	newMeter(progress, events.T("Drawing the pictures")).at(0, 0, "")
 	if err := pictures.Write(ctx, filepath.Join(tmp, demoPictures), demo.Images, demo.Seed); err != nil {
-		return Dataset{}, fmt.Errorf("the demo's pictures cannot be drawn: %w", err)
+		return Dataset{}, sentence.Errorf("the demo's pictures cannot be drawn: %w", err)
 	}
 	rep, err := scanSource(ctx, filepath.Join(tmp, demoPictures), progress)
 	if err != nil {

@@ -356,7 +356,7 @@ func (s exportService) Model(ctx context.Context, id string, checkpoint int64, w
 	m.at(0, 2, "")
 	loaded, err := s.load(ctx, id, checkpoint, weights)
 	if err != nil {
-		return sentence(err)
+		return forPeople(err)
 	}
 	if err := ctx.Err(); err != nil {
 		return err

@@ -28,6 +28,7 @@ import (
 	"unnoise/pipeline/data"
 	"unnoise/pipeline/picture"
 	"unnoise/pipeline/sampler"
+	"unnoise/runtime/sentence"
 )
 
 const (
@@ -339,10 +340,10 @@ func (s galleryService) Create(ctx context.Context, req SampleRequest, progress 
 	defer done()
 	m, err := s.load(ctx, req.Model, req.Checkpoint, req.Weights)
 	if err != nil {
-		return Gallery{}, sentence(err)
+		return Gallery{}, forPeople(err)
 	}
 	if _, err := req.settings().Complete(m.Spec); err != nil {
-		return Gallery{}, sentence(err)
+		return Gallery{}, forPeople(err)
 	}
 	s.sample.Lock() // one after another: two at once would be slower than both in turn
 	defer s.sample.Unlock()
@@ -399,7 +400,7 @@ func (s galleryService) Create(ctx context.Context, req SampleRequest, progress 
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return Gallery{ID: id}, sentence(err)
+		return Gallery{ID: id}, forPeople(err)
 	}
 	return s.Get(background, id)
 }
@@ -472,7 +473,7 @@ func (s galleryService) Images(ctx context.Context, f ImageFilter) ([]ImageKey, 
 // meta reads an image's own account of itself.
 func (s galleryService) meta(ctx context.Context, ref Ref) (path string, m picture.Meta, err error) {
 	if ref.Kind != GalleryImage && ref.Kind != SampleGrid && ref.Kind != RunCover {
-		return "", m, errors.New("only images of galleries and sample grids say how they were made")
+		return "", m, sentence.Errorf("only images of galleries and sample grids say how they were made")
 	}
 	if path, err = s.file(ctx, ref); err != nil {
 		return "", m, err
@@ -497,7 +498,7 @@ func (s galleryService) Info(ctx context.Context, ref Ref) (GalleryImageInfo, er
 	}
 	cfg, err := png.DecodeConfig(f)
 	if err != nil {
-		return GalleryImageInfo{}, fmt.Errorf("%s is not a PNG that can be read: %w", path, err)
+		return GalleryImageInfo{}, sentence.Errorf("%s is not a PNG that can be read: %w", path, err)
 	}
 	info := GalleryImageInfo{
 		Ref: ref, Width: cfg.Width, Height: cfg.Height, Seed: m.Seed, Index: m.Index, Model: m.Run, Checkpoint: m.Checkpoint,
@@ -556,7 +557,7 @@ func byGallery(refs []Ref) (map[string][]string, error) {
 	out := make(map[string][]string)
 	for _, r := range refs {
 		if r.Kind != GalleryImage {
-			return nil, errors.New("this can be done with images of galleries only")
+			return nil, sentence.Errorf("this can be done with images of galleries only")
 		}
 		out[r.Owner] = append(out[r.Owner], r.Name)
 	}
@@ -703,11 +704,11 @@ func (s galleryService) Trajectory(ctx context.Context, ref Ref, progress Progre
 	defer done()
 	m, set, index, err := s.again(ctx, ref)
 	if err != nil {
-		return nil, sentence(err)
+		return nil, forPeople(err)
 	}
 	sm, err := galleries.NewSampler(ctx, m, 1, s.compute())
 	if err != nil {
-		return nil, sentence(err)
+		return nil, forPeople(err)
 	}
 	defer func() { _ = sm.Close() }()
 	c, h, w := m.Spec.Shape()
@@ -736,7 +737,7 @@ func (s galleryService) Trajectory(ctx context.Context, ref Ref, progress Progre
 		return errors.Join(errs[:]...)
 	})
 	if err != nil {
-		return nil, sentence(err)
+		return nil, forPeople(err)
 	}
 	// Where it ends: the image itself.
 	result, err := show(final, 1)
@@ -761,11 +762,11 @@ func (s galleryService) Interpolate(ctx context.Context, req InterpolateRequest,
 	}
 	m, err := s.load(ctx, req.Sample.Model, req.Sample.Checkpoint, req.Sample.Weights)
 	if err != nil {
-		return nil, sentence(err)
+		return nil, forPeople(err)
 	}
 	sm, err := galleries.NewSampler(ctx, m, req.Frames, s.compute())
 	if err != nil {
-		return nil, sentence(err)
+		return nil, forPeople(err)
 	}
 	defer func() { _ = sm.Close() }()
 	c, h, w := m.Spec.Shape()
@@ -783,7 +784,7 @@ func (s galleryService) Interpolate(ctx context.Context, req InterpolateRequest,
 		return nil
 	})
 	if err != nil {
-		return nil, sentence(err)
+		return nil, forPeople(err)
 	}
 	return out, nil
 }
@@ -819,7 +820,7 @@ func (s galleryService) Nearest(ctx context.Context, ref Ref, k int, progress Pr
 	}
 	cache, err := run.Pictures(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("the pictures of the run cannot be compared with: %w", err)
+		return nil, sentence.Errorf("the pictures of the run cannot be compared with: %w", err)
 	}
 	defer func() { _ = cache.Close() }()
 	img, err := picture.Read(path)
@@ -828,7 +829,7 @@ func (s galleryService) Nearest(ctx context.Context, ref Ref, k int, progress Pr
 	}
 	c, h, w := cache.Shape()
 	if b := img.Bounds(); b.Dx() != w || b.Dy() != h {
-		return nil, fmt.Errorf("the image has %d×%d pixels and the training images %d×%d: they cannot be compared", b.Dx(), b.Dy(), w, h)
+		return nil, sentence.Errorf("the image has %d×%d pixels and the training images %d×%d: they cannot be compared", b.Dx(), b.Dy(), w, h)
 	}
 	x := make([]float32, cache.Dim())
 	if err := picture.ToCHW(x, img, c); err != nil {
@@ -860,7 +861,7 @@ type near struct {
 // difference of 1 is that between black and white. It looks at every image once, several at a time.
 func nearest(ctx context.Context, cache *data.Cache, x []float32, k int, m *meter) ([]near, error) {
 	if k < 1 || k > 1000 {
-		return nil, fmt.Errorf("%d neighbours cannot be looked for: ask for 1 to 1000", k)
+		return nil, sentence.Errorf("%d neighbours cannot be looked for: ask for 1 to 1000", k)
 	}
 	target := make([]int32, len(x))
 	for i, v := range x {

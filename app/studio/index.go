@@ -3,7 +3,6 @@ package studio
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"unnoise/app/events"
 	"unnoise/app/workspace"
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 // sampleDir is the folder of a run's sample grids.
@@ -115,7 +115,7 @@ func (c *core) rebuild(ctx context.Context, progress ProgressFunc) error {
 	}
 	defer done()
 	if err := e.lib.Clear(ctx); err != nil {
-		return fmt.Errorf("the index cannot be emptied: %w", err)
+		return sentence.Errorf("the index cannot be emptied: %w", err)
 	}
 	c.index.mu.Lock()
 	c.index.fresh = true
@@ -194,7 +194,7 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 	}
 	written, err := e.lib.Changed(ctx) // perhaps by a subcommand, which brought the index up to date itself
 	if err != nil {
-		return fmt.Errorf("the index cannot be read: %w", err)
+		return sentence.Errorf("the index cannot be read: %w", err)
 	}
 	var tasks []task
 	changed := make(map[int][]string)
@@ -204,7 +204,7 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 		if k.active != nil {
 			list, err := k.active(ctx)
 			if err != nil {
-				return fmt.Errorf("the index cannot be read: %w", err)
+				return sentence.Errorf("the index cannot be read: %w", err)
 			}
 			for _, id := range list {
 				active[id] = true
@@ -212,7 +212,7 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 		}
 		st, err := os.Stat(k.dir)
 		if err != nil {
-			return fmt.Errorf("the workspace is not there any more: %w", err)
+			return sentence.Errorf("the workspace is not there any more: %w", err)
 		}
 		if !all && !written && len(active) == 0 && st.ModTime().Equal(c.index.seen[k.dir]) {
 			continue
@@ -224,7 +224,7 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 		}
 		old, err := k.indexed(ctx)
 		if err != nil {
-			return fmt.Errorf("the index cannot be read: %w", err)
+			return sentence.Errorf("the index cannot be read: %w", err)
 		}
 		now := maps.Clone(old)
 		if last := c.index.last[k.dir]; last != nil {
@@ -260,7 +260,7 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 			}
 		}
 		if err := k.remove(ctx, gone...); err != nil {
-			return fmt.Errorf("the index cannot be written: %w", err)
+			return sentence.Errorf("the index cannot be written: %w", err)
 		}
 		changed[ki] = append(changed[ki], gone...)
 	}
@@ -285,7 +285,7 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 	fresh := c.index.fresh
 	if fresh {
 		if err := e.lib.Filled(ctx); err != nil {
-			return fmt.Errorf("the index cannot be written: %w", err)
+			return sentence.Errorf("the index cannot be written: %w", err)
 		}
 		c.index.fresh = false
 		c.bus.Publish(events.LibraryRebuilt{})

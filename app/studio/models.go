@@ -308,7 +308,7 @@ func (s modelService) Import(ctx context.Context, path, name string, progress Pr
 	newMeter(progress, events.T("Trying the model")).at(1, 3, "")
 	sm, err := galleries.NewSampler(ctx, galleries.Model{Name: name, Spec: spec, Weights: weights, WeightsName: train.RawName}, 1, s.compute())
 	if err != nil {
-		return Model{}, sentence(err)
+		return Model{}, forPeople(err)
 	}
 	if err := sm.Close(); err != nil {
 		return Model{}, err

@@ -20,6 +20,7 @@ import (
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
 	"unnoise/runtime/ortlib"
+	"unnoise/runtime/sentence"
 )
 
 func (trainingService) Presets() []Preset {
@@ -225,15 +226,17 @@ func problem(field string, err error) Problem {
 			field = "checkpoint_every"
 		}
 	}
-	if t, ok := errors.AsType[Text](err); ok {
-		return Problem{Field: field, Text: t}
+	t := sentence.Of(err)
+	if errors.Is(err, model.ErrOption) {
+		if inner, ok := errors.AsType[Text](err); ok {
+			t = inner
+		}
 	}
-	msg := strings.TrimPrefix(err.Error(), model.ErrOption.Error()+": ")
-	return Problem{Field: field, Text: events.T("{{.Problem}}", "Problem", msg)}
+	return Problem{Field: field, Text: t}
 }
 
-// sentence drops the class of error that is for programs.
-func sentence(err error) error {
+// forPeople drops the class of error that is for programs.
+func forPeople(err error) error {
 	if err == nil || !errors.Is(err, model.ErrOption) {
 		return err
 	}
@@ -300,11 +303,11 @@ func (s trainingService) Estimate(ctx context.Context, req TrainRequest, progres
 	defer sc.release()
 	parent := filepath.Join(e.ws.Cache(), "trials")
 	if err := os.MkdirAll(parent, 0o777); err != nil {
-		return est, fmt.Errorf("the trial cannot be made: %w", err)
+		return est, sentence.Errorf("the trial cannot be made: %w", err)
 	}
 	dir, err := os.MkdirTemp(parent, "trial-")
 	if err != nil {
-		return est, fmt.Errorf("the trial cannot be made: %w", err)
+		return est, sentence.Errorf("the trial cannot be made: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if req.Name == "" {
@@ -312,11 +315,11 @@ func (s trainingService) Estimate(ctx context.Context, req TrainRequest, progres
 	}
 	info, err := sc.runInfo(e.ws, req, dir)
 	if err != nil {
-		return est, sentence(err)
+		return est, forPeople(err)
 	}
 	run, err := runs.Create(dir, info)
 	if err != nil {
-		return est, sentence(err)
+		return est, forPeople(err)
 	}
 	o := s.options(req.Device, req.Threads)
 	o.Report, o.Decoding = sc.rep, decoding(progress)
@@ -325,7 +328,7 @@ func (s trainingService) Estimate(ctx context.Context, req TrainRequest, progres
 		if ctx.Err() != nil {
 			return est, ctx.Err()
 		}
-		return est, sentence(err)
+		return est, forPeople(err)
 	}
 	est = Estimate{
 		SecondsPerStep: m.StepSeconds, Duration: m.ETA, Memory: m.Memory, Disk: m.Disk, Params: int64(info.Model.UNet.NumParams()), MemoryFree: disk.FreeMemory(),

@@ -31,6 +31,7 @@ import (
 	"unnoise/pipeline/checkpoint"
 	"unnoise/pipeline/eval"
 	"unnoise/pipeline/train"
+	"unnoise/runtime/sentence"
 )
 
 // runStamp changes when a run's files do. An active run's also changes when its process ends.
@@ -122,7 +123,7 @@ func readRun(dir, id string) (library.Run, error) {
 	}
 	info := run.Info()
 	row := library.Run{
-		ID: id, Number: numberOf(id), Name: info.Name, State: string(st.State), Error: st.Error,
+		ID: id, Number: numberOf(id), Name: info.Name, State: string(st.State), Error: st.Why.Or(st.Error),
 		Dataset: info.Data.Dataset, Preset: info.Model.Preset, Step: st.Step, Steps: info.Train.Steps,
 		Loss: math.NaN(), HeldOut: math.NaN(), Params: int64(info.Model.UNet.NumParams()),
 		Width: info.Model.Preprocess.Width, Height: info.Model.Preprocess.Height, Channels: info.Model.Preprocess.Channels,
@@ -365,7 +366,7 @@ func (s runService) Log(ctx context.Context, id string, cursor int64) (points []
 		return nil, 0, cursor != 0, nil
 	}
 	if err != nil {
-		return nil, 0, false, fmt.Errorf("the log of the run cannot be read: %w", err)
+		return nil, 0, false, sentence.Errorf("the log of the run cannot be read: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	s.smooth.mu.Lock()
@@ -383,7 +384,7 @@ func (s runService) Log(ctx context.Context, id string, cursor int64) (points []
 		offset, state = 0, smoother{}
 	}
 	if _, err := f.Seek(offset, io.SeekStart); err != nil {
-		return nil, 0, false, fmt.Errorf("the log of the run cannot be read: %w", err)
+		return nil, 0, false, sentence.Errorf("the log of the run cannot be read: %w", err)
 	}
 	r := bufio.NewReaderSize(f, 1<<20)
 	for {
@@ -395,11 +396,11 @@ func (s runService) Log(ctx context.Context, id string, cursor int64) (points []
 			break // nothing more, or a line that is still being written
 		}
 		if err != nil {
-			return nil, 0, false, fmt.Errorf("the log of the run cannot be read: %w", err)
+			return nil, 0, false, sentence.Errorf("the log of the run cannot be read: %w", err)
 		}
 		var rec train.Record
 		if err := json.Unmarshal(line, &rec); err != nil {
-			return nil, 0, false, fmt.Errorf("the log of the run is damaged at byte %d: %w", offset, err)
+			return nil, 0, false, sentence.Errorf("the log of the run is damaged at byte %d: %w", offset, err)
 		}
 		offset += int64(len(line))
 		if rec.Event != "" {
@@ -414,7 +415,7 @@ func (s runService) Log(ctx context.Context, id string, cursor int64) (points []
 	if offset > 0 {
 		sum, err := cursorSum(f, offset)
 		if err != nil {
-			return nil, 0, false, fmt.Errorf("the log of the run cannot be read: %w", err)
+			return nil, 0, false, sentence.Errorf("the log of the run cannot be read: %w", err)
 		}
 		next = offset<<cursorBits | sum
 	}
@@ -556,7 +557,7 @@ const maxNotes = 100_000
 
 func (s runService) SetNotes(ctx context.Context, id, notes string) error {
 	if len(notes) > maxNotes {
-		return fmt.Errorf("the notes have %d bytes: %d are the most", len(notes), maxNotes)
+		return sentence.Errorf("the notes have %d bytes: %d are the most", len(notes), maxNotes)
 	}
 	return s.annotate(ctx, id, func(i *runs.Info) { i.Notes = strings.ToValidUTF8(notes, "�") })
 }
@@ -569,7 +570,7 @@ func (s runService) SetTags(ctx context.Context, id string, tags []string) error
 		}
 		t, err := workspace.CleanName(t)
 		if err != nil {
-			return fmt.Errorf("the tag %q cannot be used: %w", t, err)
+			return sentence.Errorf("the tag %q cannot be used: %w", t, err)
 		}
 		if !slices.Contains(clean, t) {
 			clean = append(clean, t)
@@ -682,7 +683,7 @@ func (s runService) Dismiss(ctx context.Context, id string) error {
 	}
 	st.State = runs.Stopped
 	if err := disk.WriteJSON(filepath.Join(run.Dir, runs.StatusName), st); err != nil {
-		return fmt.Errorf("the run's status cannot be saved: %w", err)
+		return sentence.Errorf("the run's status cannot be saved: %w", err)
 	}
 	return s.runChanged(ctx, e, id)
 }

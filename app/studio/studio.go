@@ -3,7 +3,6 @@ package studio
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"unnoise/app/thumbs"
 	"unnoise/app/trash"
 	"unnoise/app/workspace"
+	"unnoise/runtime/sentence"
 )
 
 // WorkspaceVar names the environment variable that says where the workspace is.
@@ -183,7 +183,7 @@ func (s *Studio) Close(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		return fmt.Errorf("the workspace is still in use: %w", ctx.Err())
+		return sentence.Errorf("the workspace is still in use: %w", ctx.Err())
 	}
 	c.thumbs.Close()
 	c.bus.Close()

@@ -2,7 +2,6 @@ package studio
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"image"
 	"os"
@@ -12,13 +11,14 @@ import (
 	"unnoise/app/workspace"
 	"unnoise/pipeline/data"
 	"unnoise/pipeline/picture"
+	"unnoise/runtime/sentence"
 )
 
 // loader finds whole pictures for the thumbnails.
 type loader struct{ *core }
 
 // errNoCover is the answer for a run or gallery that has no picture yet.
-var errNoCover = errors.New("there is no picture yet")
+var errNoCover = sentence.Errorf("there is no picture yet")
 
 // file is the path of a picture that is a file of the workspace.
 func (c *core) file(ctx context.Context, ref Ref) (string, error) {
@@ -49,7 +49,7 @@ func (c *core) file(ctx context.Context, ref Ref) (string, error) {
 		}
 		return c.file(ctx, Ref{Kind: SampleGrid, Owner: ref.Owner, Name: r.GridName})
 	default:
-		return "", fmt.Errorf("the picture %+v is not a file", ref)
+		return "", sentence.Errorf("the picture %+v is not a file", ref)
 	}
 }
 
@@ -142,7 +142,7 @@ func (c *core) itemImage(ctx context.Context, id string, index int) (image.Image
 	}
 	defer sc.release()
 	if index < 0 || index >= len(sc.rep.Items) {
-		return nil, fmt.Errorf("the dataset has %d images and none of number %d", len(sc.rep.Items), index)
+		return nil, sentence.Errorf("the dataset has %d images and none of number %d", len(sc.rep.Items), index)
 	}
 	src, err := sc.source()
 	if err != nil {

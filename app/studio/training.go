@@ -18,6 +18,7 @@ import (
 	"unnoise/app/runs"
 	"unnoise/app/workspace"
 	"unnoise/pipeline/train"
+	"unnoise/runtime/sentence"
 )
 
 // supervisor trains what the queue holds, one after another, on one goroutine.
@@ -131,7 +132,7 @@ func (s *supervisor) hold(id string, cause error) {
 	err := s.change(context.Background(), func(l *queue.List) error {
 		l.Held = len(l.Entries) > 0
 		if i, err := l.Index(id); err == nil && cause != nil {
-			l.Entries[i].Error = cause.Error()
+			l.Entries[i].Error, l.Entries[i].Why = cause.Error(), sentence.Of(cause)
 		}
 		return nil
 	}, "", nil)
@@ -252,7 +253,7 @@ func (s *supervisor) train(ctx context.Context, j *job, entry queue.Entry) error
 	var req TrainRequest
 	if len(entry.Request) > 0 {
 		if err := json.Unmarshal(entry.Request, &req); err != nil {
-			return s.failed("", fmt.Errorf("the entry of the queue is damaged: %w", err))
+			return s.failed("", sentence.Errorf("the entry of the queue is damaged: %w", err))
 		}
 	}
 	s.set(func(n *Snapshot) {
@@ -267,7 +268,7 @@ func (s *supervisor) train(ctx context.Context, j *job, entry queue.Entry) error
 		if ctx.Err() != nil {
 			return nil
 		}
-		return s.failed("", sentence(err))
+		return s.failed("", forPeople(err))
 	}
 	id := filepath.Base(run.Dir)
 	s.mu.Lock()
@@ -299,7 +300,7 @@ func (s *supervisor) train(ctx context.Context, j *job, entry queue.Entry) error
 	s.c.bus.Publish(events.LogGrew{Run: id})
 	s.set(func(n *Snapshot) { n.Step = max(n.Step, out.Step) })
 	if err != nil {
-		return s.failed(id, sentence(err))
+		return s.failed(id, forPeople(err))
 	}
 	if out.Done {
 		s.c.bus.Publish(Notice{Severity: events.Info, Run: id, Text: events.T("“{{.Name}}” is done: {{.Steps}} steps.", "Name", info.Name, "Steps", out.Step)})
@@ -478,7 +479,7 @@ func (s *supervisor) close(ctx context.Context) error {
 	case <-idle:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("the run is still being saved: %w", ctx.Err())
+		return sentence.Errorf("the run is still being saved: %w", ctx.Err())
 	}
 }
 
@@ -605,7 +606,7 @@ func (s trainingService) entry(ctx context.Context, req TrainRequest) (queue.Ent
 	}
 	b, err := json.Marshal(req)
 	if err != nil {
-		return queue.Entry{}, fmt.Errorf("the request cannot be saved: %w", err)
+		return queue.Entry{}, sentence.Errorf("the request cannot be saved: %w", err)
 	}
 	return queue.Entry{ID: queue.NewID(), Request: b, Added: time.Now().UTC().Truncate(time.Second)}, nil
 }
@@ -654,10 +655,10 @@ func (s trainingService) Queue() []QueueEntry {
 	defer s.sup.mu.Unlock()
 	out := make([]QueueEntry, 0, len(s.sup.list.Entries))
 	for _, e := range s.sup.list.Entries {
-		q := QueueEntry{ID: e.ID, Run: e.Run, Added: e.Added, Error: e.Error}
+		q := QueueEntry{ID: e.ID, Run: e.Run, Added: e.Added, Error: e.Why.Or(e.Error)}
 		if len(e.Request) > 0 {
 			if err := json.Unmarshal(e.Request, &q.Request); err != nil {
-				q.Error = "this entry is damaged: remove it"
+				q.Error = events.T("this entry is damaged: remove it")
 			}
 		}
 		out = append(out, q)

@@ -3,13 +3,13 @@ package studio
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"time"
 
 	"unnoise/app/disk"
 	"unnoise/app/events"
 	"unnoise/app/workspace"
+	"unnoise/runtime/sentence"
 )
 
 type workspaceService struct{ *core }
@@ -27,7 +27,7 @@ func (s workspaceService) Info(context.Context) (WorkspaceInfo, error) {
 	}
 	free, err := disk.Free(e.ws.Dir())
 	if err != nil {
-		return WorkspaceInfo{}, fmt.Errorf("the disk of %s cannot be asked for its room: %w", e.ws.Dir(), err)
+		return WorkspaceInfo{}, sentence.Errorf("the disk of %s cannot be asked for its room: %w", e.ws.Dir(), err)
 	}
 	return WorkspaceInfo{
 		Path: e.ws.Dir(), Version: workspace.Version, ReadOnly: !e.ws.Held(),

@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/disintegration/imaging"
+
+	"unnoise/runtime/sentence"
 )
 
 // Loader is where whole pictures come from. Its methods are called by several workers at once.
@@ -88,7 +90,7 @@ type waiter struct {
 }
 
 // ErrClosed is what waits when the service closes is told.
-var ErrClosed = errors.New("the thumbnails are closed")
+var ErrClosed = sentence.Errorf("the thumbnails are closed")
 
 // New starts a service.
 func New[K comparable](load Loader[K], opt Options) *Service[K] {
@@ -369,7 +371,7 @@ func readPNG(path string) (_ *image.RGBA, err error) {
 		return nil, err
 	}
 	if c.Width > 4096 || c.Height > 4096 {
-		return nil, errors.New("not a thumbnail")
+		return nil, sentence.Errorf("not a thumbnail")
 	}
 	if _, err := f.Seek(0, 0); err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 	"unnoise/app/disk"
 	"unnoise/app/workspace"
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 const (
@@ -50,7 +51,7 @@ func New(root, dir string) *Bin { return &Bin{root: root, dir: dir} }
 // Put moves paths, given within the workspace, to the trash as one deletion.
 func (b *Bin) Put(kind, name string, paths ...string) (e Entry, err error) {
 	if len(paths) == 0 {
-		return Entry{}, errors.New("there is nothing to delete")
+		return Entry{}, sentence.Errorf("there is nothing to delete")
 	}
 	var r [4]byte
 	if _, err := rand.Read(r[:]); err != nil {
@@ -64,24 +65,24 @@ func (b *Bin) Put(kind, name string, paths ...string) (e Entry, err error) {
 	for _, p := range paths {
 		rel, err := filepath.Rel(b.root, p)
 		if err != nil || !filepath.IsLocal(rel) || rel == "." {
-			return Entry{}, fmt.Errorf("%s is not in the workspace %s", p, b.root)
+			return Entry{}, sentence.Errorf("%s is not in the workspace %s", p, b.root)
 		}
 		if _, err := os.Lstat(p); err != nil {
-			return Entry{}, fmt.Errorf("%s cannot be deleted: %w", p, disk.Reason(err))
+			return Entry{}, sentence.Errorf("%s cannot be deleted: %w", p, disk.Reason(err))
 		}
 		e.Paths = append(e.Paths, filepath.ToSlash(rel))
 	}
 	home := filepath.Join(b.dir, e.ID)
 	if err := os.MkdirAll(filepath.Join(home, filesName), 0o777); err != nil {
-		return Entry{}, fmt.Errorf("the trash cannot be written: %w", disk.Reason(err))
+		return Entry{}, sentence.Errorf("the trash cannot be written: %w", disk.Reason(err))
 	}
 	if err := disk.WriteJSON(filepath.Join(home, manifestName), e); err != nil {
-		return Entry{}, errors.Join(fmt.Errorf("the trash cannot be written: %w", err), os.RemoveAll(home))
+		return Entry{}, errors.Join(sentence.Errorf("the trash cannot be written: %w", err), os.RemoveAll(home))
 	}
 	for i, p := range paths {
 		if err := os.Rename(p, b.file(e.ID, i)); err != nil {
 			// Bring back what has moved already.
-			return Entry{}, errors.Join(fmt.Errorf("%s cannot be deleted: %w", p, disk.Reason(err)), b.Restore(e.ID))
+			return Entry{}, errors.Join(sentence.Errorf("%s cannot be deleted: %w", p, disk.Reason(err)), b.Restore(e.ID))
 		}
 	}
 	if err := durable.SyncDir(filepath.Join(home, filesName)); err != nil {
@@ -128,11 +129,11 @@ func (b *Bin) Get(id string) (Entry, error) {
 		return Entry{}, err
 	}
 	if e.Version > version {
-		return Entry{}, fmt.Errorf("the deleted %q was put away by a newer Unnoise (format %d): use that one", e.Name, e.Version)
+		return Entry{}, sentence.Errorf("the deleted %q was put away by a newer Unnoise (format %d): use that one", e.Name, e.Version)
 	}
 	for _, p := range e.Paths {
 		if !filepath.IsLocal(filepath.FromSlash(p)) || p == "." {
-			return Entry{}, fmt.Errorf("the trash's %s is damaged: it names the path %q", filepath.Join(home, manifestName), p)
+			return Entry{}, sentence.Errorf("the trash's %s is damaged: it names the path %q", filepath.Join(home, manifestName), p)
 		}
 	}
 	e.ID = id
@@ -169,10 +170,10 @@ func (b *Bin) Restore(id string) error {
 		if _, err := os.Lstat(b.file(id, i)); errors.Is(err, fs.ErrNotExist) {
 			continue // at home already
 		} else if err != nil {
-			return fmt.Errorf("%q cannot be brought back: %w", e.Name, disk.Reason(err))
+			return sentence.Errorf("%q cannot be brought back: %w", e.Name, disk.Reason(err))
 		}
 		if _, err := os.Lstat(dst); err == nil {
-			return fmt.Errorf("%q cannot be brought back: %s exists again; rename or delete that first", e.Name, dst)
+			return sentence.Errorf("%q cannot be brought back: %s exists again; rename or delete that first", e.Name, dst)
 		}
 	}
 	var dsts []string
@@ -182,10 +183,10 @@ func (b *Bin) Restore(id string) error {
 			continue
 		}
 		if err := os.MkdirAll(filepath.Dir(dst), 0o777); err != nil {
-			return fmt.Errorf("%q cannot be brought back: %w", e.Name, disk.Reason(err))
+			return sentence.Errorf("%q cannot be brought back: %w", e.Name, disk.Reason(err))
 		}
 		if err := os.Rename(src, dst); err != nil {
-			return fmt.Errorf("%q cannot be brought back: %w", e.Name, disk.Reason(err))
+			return sentence.Errorf("%q cannot be brought back: %w", e.Name, disk.Reason(err))
 		}
 		dsts = append(dsts, dst)
 	}
@@ -224,7 +225,7 @@ func (b *Bin) Purge(ctx context.Context, before time.Time, progress func(done, t
 			return freed, err
 		}
 		if err := durable.RemoveAll(filepath.Join(b.dir, e.ID)); err != nil {
-			return freed, fmt.Errorf("%q cannot be removed from the trash: %w", e.Name, err)
+			return freed, sentence.Errorf("%q cannot be removed from the trash: %w", e.Name, err)
 		}
 		freed += n
 		if progress != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -32,17 +31,17 @@ type moved struct {
 func (w *Workspace) CopyTo(ctx context.Context, dir string, progress func(done, total int64, item string)) (removeOld func() error, err error) {
 	dst, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("the path %q cannot be used: %w", dir, err)
+		return nil, sentence.Errorf("the path %q cannot be used: %w", dir, err)
 	}
 	if inside(w.dir, dst) || inside(dst, w.dir) {
-		return nil, fmt.Errorf("the workspace cannot be moved from %s to %s: one is within the other; choose a folder outside", w.dir, dst)
+		return nil, sentence.Errorf("the workspace cannot be moved from %s to %s: one is within the other; choose a folder outside", w.dir, dst)
 	}
 	entries, err := os.ReadDir(dst)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the folder %s cannot be read: %w", dst, disk.Reason(err))
+		return nil, sentence.Errorf("the folder %s cannot be read: %w", dst, disk.Reason(err))
 	}
 	if len(entries) > 0 {
-		return nil, fmt.Errorf("the folder %s already holds %q: choose an empty or a new one", dst, entries[0].Name())
+		return nil, sentence.Errorf("the folder %s already holds %q: choose an empty or a new one", dst, entries[0].Name())
 	}
 	exists := err == nil
 
@@ -52,14 +51,14 @@ func (w *Workspace) CopyTo(ctx context.Context, dir string, progress func(done, 
 	}
 	parent := filepath.Dir(dst)
 	if err := os.MkdirAll(parent, 0o777); err != nil {
-		return nil, fmt.Errorf("the folder %s cannot be made: %w", parent, disk.Reason(err))
+		return nil, sentence.Errorf("the folder %s cannot be made: %w", parent, disk.Reason(err))
 	}
 	if err := disk.Require(disk.Free, parent, total+total/50+1<<20, sentence.T("the workspace")); err != nil {
 		return nil, err
 	}
 	tmp, err := os.MkdirTemp(parent, durable.TempPrefix+"workspace-")
 	if err != nil {
-		return nil, fmt.Errorf("the folder %s cannot be written: %w", parent, disk.Reason(err))
+		return nil, sentence.Errorf("the folder %s cannot be written: %w", parent, disk.Reason(err))
 	}
 	defer func() {
 		if err != nil {
@@ -67,11 +66,11 @@ func (w *Workspace) CopyTo(ctx context.Context, dir string, progress func(done, 
 		}
 	}()
 	if err := os.Chmod(tmp, 0o755); err != nil {
-		return nil, fmt.Errorf("the folder %s cannot be written: %w", tmp, disk.Reason(err))
+		return nil, sentence.Errorf("the folder %s cannot be written: %w", tmp, disk.Reason(err))
 	}
 	for _, d := range dirs {
 		if err := os.MkdirAll(filepath.Join(tmp, d), 0o777); err != nil {
-			return nil, fmt.Errorf("the folder %s cannot be made: %w", filepath.Join(tmp, d), disk.Reason(err))
+			return nil, sentence.Errorf("the folder %s cannot be made: %w", filepath.Join(tmp, d), disk.Reason(err))
 		}
 	}
 	var done int64
@@ -91,11 +90,11 @@ func (w *Workspace) CopyTo(ctx context.Context, dir string, progress func(done, 
 	}
 	if exists {
 		if err := os.Remove(dst); err != nil {
-			return nil, fmt.Errorf("the folder %s cannot be replaced: %w; choose a new folder within it", dst, disk.Reason(err))
+			return nil, sentence.Errorf("the folder %s cannot be replaced: %w; choose a new folder within it", dst, disk.Reason(err))
 		}
 	}
 	if err := os.Rename(tmp, dst); err != nil {
-		return nil, fmt.Errorf("the folder %s cannot be made: %w", dst, disk.Reason(err))
+		return nil, sentence.Errorf("the folder %s cannot be made: %w", dst, disk.Reason(err))
 	}
 	if err := durable.SyncDir(parent); err != nil {
 		return nil, err
@@ -166,12 +165,12 @@ func (w *Workspace) inventory(ctx context.Context) (files []moved, dirs []string
 			files = append(files, moved{rel: rel, size: info.Size(), mod: info.ModTime().UnixNano()})
 			total += info.Size()
 		default:
-			return fmt.Errorf("the workspace holds %s, which is neither a file nor a folder: remove it first", path)
+			return sentence.Errorf("the workspace holds %s, which is neither a file nor a folder: remove it first", path)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, nil, 0, fmt.Errorf("the workspace %s cannot be read: %w", w.dir, err)
+		return nil, nil, 0, sentence.Errorf("the workspace %s cannot be read: %w", w.dir, err)
 	}
 	return files, dirs, total, nil
 }
@@ -179,7 +178,7 @@ func (w *Workspace) inventory(ctx context.Context) (files []moved, dirs []string
 func copyVerified(ctx context.Context, src, dst string, m *moved) error {
 	in, err := os.Open(src)
 	if err != nil {
-		return fmt.Errorf("the file %s cannot be read: %w", src, disk.Reason(err))
+		return sentence.Errorf("the file %s cannot be read: %w", src, disk.Reason(err))
 	}
 	defer func() { _ = in.Close() }()
 	sum := sha256.New()
@@ -189,24 +188,24 @@ func copyVerified(ctx context.Context, src, dst string, m *moved) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("the file %s cannot be copied: %w", src, err)
+		return sentence.Errorf("the file %s cannot be copied: %w", src, err)
 	}
 	info, err := in.Stat()
 	if err != nil {
-		return fmt.Errorf("the file %s cannot be read: %w", src, disk.Reason(err))
+		return sentence.Errorf("the file %s cannot be read: %w", src, disk.Reason(err))
 	}
 	m.mod = info.ModTime().UnixNano()
 	check := sha256.New()
 	out, err := os.Open(dst)
 	if err != nil {
-		return fmt.Errorf("the copy %s cannot be read: %w", dst, disk.Reason(err))
+		return sentence.Errorf("the copy %s cannot be read: %w", dst, disk.Reason(err))
 	}
 	defer func() { _ = out.Close() }()
 	if _, err := io.Copy(check, reader{ctx, out}); err != nil {
-		return fmt.Errorf("the copy %s cannot be read: %w", dst, err)
+		return sentence.Errorf("the copy %s cannot be read: %w", dst, err)
 	}
 	if !bytes.Equal(sum.Sum(nil), check.Sum(nil)) {
-		return fmt.Errorf("the copy %s differs from its original: check that disk; nothing was removed", dst)
+		return sentence.Errorf("the copy %s differs from its original: check that disk; nothing was removed", dst)
 	}
 	return os.Chtimes(dst, info.ModTime(), info.ModTime()) // stamps of the index and of thumbnails stay right
 }
@@ -241,7 +240,7 @@ func (w *Workspace) removeCopied(files []moved, dirs []string) error {
 	}
 	_ = os.Remove(w.dir)
 	if kept > 0 {
-		errs = append(errs, fmt.Errorf("%d files changed while the workspace was copied and were kept in %s", kept, w.dir))
+		errs = append(errs, sentence.Errorf("%d files changed while the workspace was copied and were kept in %s", kept, w.dir))
 	}
 	return errors.Join(errs...)
 }
@@ -281,7 +280,7 @@ func FolderSize(ctx context.Context, dir string) (int64, error) {
 		return nil
 	})
 	if err != nil {
-		return 0, fmt.Errorf("the folder %s cannot be measured: %w", dir, err)
+		return 0, sentence.Errorf("the folder %s cannot be measured: %w", dir, err)
 	}
 	return total, nil
 }

@@ -86,17 +86,17 @@ func Unique(dir, base string) (string, error) {
 			return name, nil
 		}
 		if err != nil {
-			return "", fmt.Errorf("the folder %s cannot be read: %w", dir, disk.Reason(err))
+			return "", sentence.Errorf("the folder %s cannot be read: %w", dir, disk.Reason(err))
 		}
 	}
-	return "", fmt.Errorf("the folder %s has no free name for %q", dir, base)
+	return "", sentence.Errorf("the folder %s has no free name for %q", dir, base)
 }
 
 // Child joins dir and the name of a thing in it, refusing anything that is not one plain
 // name: IDs come from files and from outside.
 func Child(dir, id string) (string, error) {
 	if hidden(id) || id != filepath.Base(id) || strings.ContainsAny(id, `/\`) || !filepath.IsLocal(id) {
-		return "", fmt.Errorf("%q is not the name of a thing in %s", id, dir)
+		return "", sentence.Errorf("%q is not the name of a thing in %s", id, dir)
 	}
 	return filepath.Join(dir, id), nil
 }

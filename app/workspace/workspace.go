@@ -14,7 +14,6 @@ package workspace
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -112,7 +111,7 @@ func Open(dir, what string) (*Workspace, error) {
 	lock := flock.New(filepath.Join(w.dir, lockName))
 	ok, err := lock.TryLock()
 	if err != nil {
-		return nil, fmt.Errorf("the workspace %s cannot be locked: %w", w.dir, disk.Reason(err))
+		return nil, sentence.Errorf("the workspace %s cannot be locked: %w", w.dir, disk.Reason(err))
 	}
 	if !ok {
 		return nil, &LockedError{Dir: w.dir, Holder: readHolder(w.dir)}
@@ -135,7 +134,7 @@ func Attach(dir string) (*Workspace, error) {
 func prepare(dir string, write bool) (*Workspace, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("the workspace's path %q cannot be used: %w", dir, err)
+		return nil, sentence.Errorf("the workspace's path %q cannot be used: %w", dir, err)
 	}
 	w := &Workspace{dir: abs}
 	m, err := readMarker(abs)
@@ -164,7 +163,7 @@ func prepare(dir string, write bool) (*Workspace, error) {
 func (w *Workspace) create() error {
 	entries, err := os.ReadDir(w.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the workspace %s cannot be read: %w", w.dir, disk.Reason(err))
+		return sentence.Errorf("the workspace %s cannot be read: %w", w.dir, disk.Reason(err))
 	}
 	known := map[string]bool{lockName: true, holderName: true, "library.db": true, "library.db-wal": true, "library.db-shm": true, "queue.json": true, "queue.lock": true, "lost+found": true}
 	for _, d := range w.folders() {
@@ -197,10 +196,10 @@ func readMarker(dir string) (marker, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return m, err
 		}
-		return m, fmt.Errorf("%w; if the folder is a workspace, delete that file and open it again", err)
+		return m, sentence.Errorf("%w; if the folder is a workspace, delete that file and open it again", err)
 	}
 	if m.Format != format || m.Version < 1 {
-		return m, fmt.Errorf("the file %s does not describe a workspace: choose another folder", path)
+		return m, sentence.Errorf("the file %s does not describe a workspace: choose another folder", path)
 	}
 	return m, nil
 }
@@ -277,7 +276,7 @@ func Subfolders(dir string) ([]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the folder %s cannot be read: %w", dir, disk.Reason(err))
+		return nil, sentence.Errorf("the folder %s cannot be read: %w", dir, disk.Reason(err))
 	}
 	var names []string
 	for _, e := range entries {

@@ -147,7 +147,7 @@ func (a *app) queue() *cobra.Command {
 		"  unnoise queue --json",
 		func(_ context.Context, s *studio.Studio) error {
 			return list(a, s.Training.Queue(), func(q studio.QueueEntry) row {
-				return row{q.ID, q.Request, q.Run, q.Added, q.Error}
+				return row{q.ID, q.Request, q.Run, q.Added, q.Error.String()}
 			}, []any{"ENTRY", "DATASET", "PRESET", "STEPS", "RUN", "ADDED"}, func(q studio.QueueEntry) []any {
 				return []any{q.ID, q.Request.Dataset, q.Request.Preset, q.Request.Steps, q.Run, q.Added.Format("2006-01-02 15:04")}
 			})

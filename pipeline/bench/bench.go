@@ -18,6 +18,7 @@ import (
 	"unnoise/runtime/graph"
 	"unnoise/runtime/ort"
 	"unnoise/runtime/program"
+	"unnoise/runtime/sentence"
 )
 
 // Options says what is measured.
@@ -99,7 +100,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	}
 	stage("training steps")
 	if err := o.steps(ctx, spec, &r); err != nil {
-		return r, fmt.Errorf("measuring a training step: %w", err)
+		return r, sentence.Errorf("measuring a training step: %w", err)
 	}
 	r.StepGFLOPS = 2 * 3 * float64(macs) * float64(o.Batch) / r.Step.Median / 1e9
 	r.StepShare = r.StepGFLOPS / r.SGEMMGFLOPS
@@ -111,7 +112,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		stage(fmt.Sprintf("network calls of %d", n))
 		c, load, err := o.calls(ctx, spec, weights, n)
 		if err != nil {
-			return r, fmt.Errorf("measuring a network call: %w", err)
+			return r, sentence.Errorf("measuring a network call: %w", err)
 		}
 		r.Calls, r.NetLoad = append(r.Calls, c), load
 		r.CallShare = max(r.CallShare, 2*float64(macs)*float64(n)/c.Seconds.Median/1e9/r.SGEMMGFLOPS)

@@ -64,16 +64,16 @@ type Info struct {
 // Ignored is an entry of the folder that looks like a checkpoint and is not a whole one.
 type Ignored struct {
 	Path   string
-	Reason string
+	Reason sentence.Text
 }
 
 var (
 	// ErrNone says that a folder holds no whole checkpoint.
-	ErrNone = errors.New("there is no checkpoint")
+	ErrNone = sentence.Errorf("there is no checkpoint")
 	// ErrDamaged says that a checkpoint's files are not what was saved.
-	ErrDamaged = errors.New("the checkpoint is damaged")
+	ErrDamaged = sentence.Errorf("the checkpoint is damaged")
 	// ErrNewer says that a checkpoint was written by a newer Unnoise.
-	ErrNewer = errors.New("the checkpoint was written by a newer Unnoise")
+	ErrNewer = sentence.Errorf("the checkpoint was written by a newer Unnoise")
 )
 
 const (
@@ -130,7 +130,7 @@ func save(disk durable.Disk, dir string, step int64, c Checkpoint) (err error) {
 				"Step", step, "Problem", err).Because(err)
 			return
 		}
-		err = fmt.Errorf("save checkpoint %d: %w", step, err)
+		err = sentence.Errorf("save checkpoint %d: %w", step, err)
 	}()
 	c.Step = step
 	params, err := c.check()
@@ -182,7 +182,7 @@ func commit(folder *durable.Folder, dir, dst string) error {
 // check refuses what could not be loaded again.
 func (c *Checkpoint) check() ([]unet.Param, error) {
 	if c.Step < 0 {
-		return nil, fmt.Errorf("a step cannot be negative")
+		return nil, sentence.Errorf("a step cannot be negative")
 	}
 	params, err := c.UNet.Params()
 	if err != nil {
@@ -192,20 +192,20 @@ func (c *Checkpoint) check() ([]unet.Param, error) {
 	vectors := append([][]float32{c.State.Params, c.State.M, c.State.V}, c.State.EMA...)
 	for _, v := range vectors {
 		if len(v) != n {
-			return nil, fmt.Errorf("the state has %d values where the model has %d parameters", len(v), n)
+			return nil, sentence.Errorf("the state has %d values where the model has %d parameters", len(v), n)
 		}
 	}
 	if len(c.EMANames) != len(c.State.EMA) {
-		return nil, fmt.Errorf("there are %d names for %d moving averages", len(c.EMANames), len(c.State.EMA))
+		return nil, sentence.Errorf("there are %d names for %d moving averages", len(c.EMANames), len(c.State.EMA))
 	}
 	if err := checkEMANames(c.EMANames); err != nil {
 		return nil, err
 	}
 	if c.State.Step < 0 {
-		return nil, fmt.Errorf("the optimiser cannot have done %d steps", c.State.Step)
+		return nil, sentence.Errorf("the optimiser cannot have done %d steps", c.State.Step)
 	}
 	if len(c.Extra) > 0 && !json.Valid(c.Extra) {
-		return nil, errors.New("the trainer's counters are not JSON")
+		return nil, sentence.Errorf("the trainer's counters are not JSON")
 	}
 	return params, nil
 }
@@ -214,15 +214,15 @@ var emaPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 func checkEMANames(names []string) error {
 	if len(names) > 16 {
-		return fmt.Errorf("%d moving averages are more than 16", len(names))
+		return sentence.Errorf("%d moving averages are more than 16", len(names))
 	}
 	for i, n := range names {
 		if !emaPattern.MatchString(n) {
-			return fmt.Errorf("a moving average cannot be named %.100q", n)
+			return sentence.Errorf("a moving average cannot be named %.100q", n)
 		}
 		// Some file systems do not tell capitals apart.
 		if slices.ContainsFunc(names[:i], func(m string) bool { return strings.EqualFold(m, n) }) {
-			return fmt.Errorf("two moving averages are named %q", n)
+			return sentence.Errorf("two moving averages are named %q", n)
 		}
 	}
 	return nil
@@ -296,7 +296,7 @@ func split(prefix string, flat []float32, params []unet.Param) []safetensors.Ten
 func Load(dir string, step int64) (*Checkpoint, error) {
 	c, err := load(dir, step)
 	if err != nil {
-		return nil, fmt.Errorf("load checkpoint %d: %w", step, advise(err, dir, step))
+		return nil, sentence.Errorf("load checkpoint %d: %w", step, advise(err, dir, step))
 	}
 	return c, nil
 }
@@ -317,9 +317,9 @@ func advise(err error, dir string, step int64) error {
 		}
 	}
 	if len(others) == 0 {
-		return fmt.Errorf("%w; the run has no other", err)
+		return sentence.Errorf("%w; the run has no other", err)
 	}
-	return fmt.Errorf("%w; choose another with --checkpoint: %s", err, strings.Join(others[max(0, len(others)-5):], ", "))
+	return sentence.Errorf("%w; choose another with --checkpoint: %s", err, strings.Join(others[max(0, len(others)-5):], ", "))
 }
 
 func load(dir string, step int64) (*Checkpoint, error) {
@@ -352,7 +352,7 @@ func load(dir string, step int64) (*Checkpoint, error) {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, stateName, err)
 	}
 	if st.Step != step || st.AdamStep < 0 || !slices.Equal(st.EMAs, m.EMAs) {
-		return nil, fmt.Errorf("%w: %s and %s disagree", ErrDamaged, stateName, manifestName)
+		return nil, sentence.Errorf("%w: %s and %s disagree", ErrDamaged, stateName, manifestName)
 	}
 	c.Extra, c.State.Step = st.Extra, st.AdamStep
 
@@ -378,7 +378,7 @@ func load(dir string, step int64) (*Checkpoint, error) {
 // parameters themselves. They are checked as in Load. Sampling and export need no more.
 func LoadWeights(dir string, step int64, ema string) (unet.Config, []float32, error) {
 	fail := func(err error) (unet.Config, []float32, error) {
-		return unet.Config{}, nil, fmt.Errorf("load checkpoint %d: %w", step, advise(err, dir, step))
+		return unet.Config{}, nil, sentence.Errorf("load checkpoint %d: %w", step, advise(err, dir, step))
 	}
 	path, err := find(dir, step)
 	if err != nil {
@@ -391,7 +391,7 @@ func LoadWeights(dir string, step int64, ema string) (unet.Config, []float32, er
 	name := weightsName
 	if ema != "" {
 		if !slices.Contains(m.EMAs, ema) {
-			return fail(fmt.Errorf("it has no moving average %q, only %q", ema, m.EMAs))
+			return fail(sentence.Errorf("it has no moving average %q, only %q", ema, m.EMAs))
 		}
 		name = emaName(ema)
 	}
@@ -456,14 +456,14 @@ func find(dir string, step int64) (string, error) {
 			return "", err
 		}
 	}
-	return "", fmt.Errorf("%w of this step in %s", ErrNone, dir)
+	return "", sentence.Errorf("%w of this step in %s", ErrNone, dir)
 }
 
 // readManifest reads a checkpoint's manifest and checks that the files it lists are there in full length.
 func readManifest(path string, step int64) (*manifest, error) {
 	b, err := readSmall(filepath.Join(path, manifestName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: it has no %s", ErrDamaged, manifestName)
+		return nil, sentence.Errorf("%w: it has no %s", ErrDamaged, manifestName)
 	}
 	if err != nil {
 		return nil, err
@@ -475,13 +475,13 @@ func readManifest(path string, step int64) (*manifest, error) {
 	for _, f := range m.Files {
 		st, err := os.Lstat(filepath.Join(path, f.Name))
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w: %s is missing", ErrDamaged, f.Name)
+			return nil, sentence.Errorf("%w: %s is missing", ErrDamaged, f.Name)
 		}
 		if err != nil {
 			return nil, err
 		}
 		if !st.Mode().IsRegular() || st.Size() != f.Size {
-			return nil, fmt.Errorf("%w: %s has %d bytes instead of %d", ErrDamaged, f.Name, st.Size(), f.Size)
+			return nil, sentence.Errorf("%w: %s has %d bytes instead of %d", ErrDamaged, f.Name, st.Size(), f.Size)
 		}
 	}
 	return m, nil
@@ -494,14 +494,14 @@ func parseManifest(b []byte, step int64) (*manifest, error) {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, manifestName, err)
 	}
 	if version.Format > Format {
-		return nil, fmt.Errorf("%w: it has format %d and this program knows up to %d, so update Unnoise", ErrNewer, version.Format, Format)
+		return nil, sentence.Errorf("%w: it has format %d and this program knows up to %d, so update Unnoise", ErrNewer, version.Format, Format)
 	}
 	var m manifest
 	if err := json.Unmarshal(b, &m); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, manifestName, err)
 	}
 	if m.Format < 1 || m.Step != step {
-		return nil, fmt.Errorf("%w: %s is of format %d and step %d", ErrDamaged, manifestName, m.Format, m.Step)
+		return nil, sentence.Errorf("%w: %s is of format %d and step %d", ErrDamaged, manifestName, m.Format, m.Step)
 	}
 	if err := checkEMANames(m.EMAs); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, manifestName, err)
@@ -517,7 +517,7 @@ func parseManifest(b []byte, step int64) (*manifest, error) {
 	slices.Sort(want)
 	slices.Sort(have)
 	if !slices.Equal(want, have) {
-		return nil, fmt.Errorf("%w: %s lists %.300q", ErrDamaged, manifestName, have)
+		return nil, sentence.Errorf("%w: %s lists %.300q", ErrDamaged, manifestName, have)
 	}
 	return &m, nil
 }
@@ -533,7 +533,7 @@ func readSmall(path string) ([]byte, error) {
 		return nil, err
 	}
 	if len(b) > maxJSON {
-		return nil, fmt.Errorf("%w: %s is longer than %d bytes", ErrDamaged, filepath.Base(path), maxJSON)
+		return nil, sentence.Errorf("%w: %s is longer than %d bytes", ErrDamaged, filepath.Base(path), maxJSON)
 	}
 	return b, nil
 }
@@ -543,7 +543,7 @@ func readSmall(path string) ([]byte, error) {
 func (m *manifest) open(path, name string, use func(r io.Reader, size int64) error) error {
 	i := slices.IndexFunc(m.Files, func(f file) bool { return f.Name == name })
 	if i < 0 {
-		return fmt.Errorf("%w: it has no %s", ErrDamaged, name)
+		return sentence.Errorf("%w: it has no %s", ErrDamaged, name)
 	}
 	f, err := os.Open(filepath.Join(path, name))
 	if err != nil {
@@ -556,10 +556,10 @@ func (m *manifest) open(path, name string, use func(r io.Reader, size int64) err
 		return useErr
 	}
 	if _, err := io.Copy(io.Discard, h); err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+		return sentence.Errorf("read %s: %w", name, err)
 	}
 	if hex.EncodeToString(h.sum.Sum(nil)) != m.Files[i].SHA256 {
-		return fmt.Errorf("%w: %s is not what was saved (its SHA-256 is wrong)", ErrDamaged, name)
+		return sentence.Errorf("%w: %s is not what was saved (its SHA-256 is wrong)", ErrDamaged, name)
 	}
 	if useErr != nil {
 		return fmt.Errorf("%w: %s: %w", ErrDamaged, name, useErr)
@@ -581,7 +581,7 @@ func (h *hashing) Read(p []byte) (int, error) {
 func (m *manifest) read(path, name string) (b []byte, err error) {
 	err = m.open(path, name, func(r io.Reader, size int64) (err error) {
 		if size > maxJSON {
-			return fmt.Errorf("it is longer than %d bytes", maxJSON)
+			return sentence.Errorf("it is longer than %d bytes", maxJSON)
 		}
 		b, err = io.ReadAll(io.LimitReader(r, maxJSON))
 		return err
@@ -598,7 +598,7 @@ func (m *manifest) readTensors(path, name string, n int, params []unet.Param, pa
 			return err
 		}
 		if len(h.Tensors) != len(parts)*len(params) {
-			return fmt.Errorf("it has %d tensors instead of %d", len(h.Tensors), len(parts)*len(params))
+			return sentence.Errorf("it has %d tensors instead of %d", len(h.Tensors), len(parts)*len(params))
 		}
 		for prefix, flat := range parts {
 			*flat = make([]float32, n)
@@ -609,7 +609,7 @@ func (m *manifest) readTensors(path, name string, n int, params []unet.Param, pa
 		return h.ReadData(r, func(i safetensors.Info) ([]float32, error) {
 			t, ok := want[i.Name]
 			if !ok || !slices.Equal(t.Shape, i.Shape) {
-				return nil, fmt.Errorf("tensor %q of shape %v does not belong to the model", i.Name, i.Shape)
+				return nil, sentence.Errorf("tensor %q of shape %v does not belong to the model", i.Name, i.Shape)
 			}
 			return t.Data, nil
 		})
@@ -625,7 +625,7 @@ func List(dir string) ([]Info, []Ignored, error) {
 		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("list checkpoints: %w", err)
+		return nil, nil, sentence.Errorf("list checkpoints: %w", err)
 	}
 	var infos []Info
 	var ignored []Ignored
@@ -634,19 +634,19 @@ func List(dir string) ([]Info, []Ignored, error) {
 		name, replaced := strings.CutPrefix(e.Name(), oldPrefix)
 		switch step, ok := parseStep(name); {
 		case strings.HasPrefix(name, durable.TempPrefix):
-			ignored = append(ignored, Ignored{path, "it was being written when the program ended, and is removed at the next save"})
+			ignored = append(ignored, Ignored{path, sentence.T("it was being written when the program ended, and is removed at the next save")})
 		case !ok:
-			ignored = append(ignored, Ignored{path, "its name is not a training step of at least six digits"})
+			ignored = append(ignored, Ignored{path, sentence.T("its name is not a training step of at least six digits")})
 		case !e.IsDir():
-			ignored = append(ignored, Ignored{path, "it is not a folder"})
+			ignored = append(ignored, Ignored{path, sentence.T("it is not a folder")})
 		default:
 			if found, err := find(dir, step); replaced && err == nil && found != path {
-				ignored = append(ignored, Ignored{path, "it was replaced, and is removed at the next save"})
+				ignored = append(ignored, Ignored{path, sentence.T("it was replaced, and is removed at the next save")})
 				continue
 			}
 			m, err := readManifest(path, step)
 			if err != nil {
-				ignored = append(ignored, Ignored{path, err.Error()})
+				ignored = append(ignored, Ignored{path, sentence.Of(err)})
 				continue
 			}
 			info := Info{Step: step, Path: path, Created: m.Created, EMAs: m.EMAs}
@@ -673,7 +673,7 @@ func Latest(dir string) (Info, error) {
 		return Info{}, err
 	}
 	if len(infos) == 0 {
-		return Info{}, fmt.Errorf("%w in %s", ErrNone, dir)
+		return Info{}, sentence.Errorf("%w in %s", ErrNone, dir)
 	}
 	return infos[len(infos)-1], nil
 }
@@ -701,12 +701,12 @@ func Prune(ctx context.Context, dir string, keepLast int, keepEvery int64) ([]in
 		return nil, ctx.Err() // this says nothing about the checkpoint
 	}
 	if err != nil {
-		return nil, fmt.Errorf("old checkpoints are kept, since the newest one, of step %d, cannot be relied on: %w", newest.Step, err)
+		return nil, sentence.Errorf("old checkpoints are kept, since the newest one, of step %d, cannot be relied on: %w", newest.Step, err)
 	}
 	var removed []int64
 	for _, i := range drop {
 		if err := durable.RemoveAll(i.Path); err != nil {
-			return removed, fmt.Errorf("remove checkpoint %d: %w", i.Step, err)
+			return removed, sentence.Errorf("remove checkpoint %d: %w", i.Step, err)
 		}
 		removed = append(removed, i.Step)
 	}

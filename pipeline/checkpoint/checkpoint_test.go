@@ -217,7 +217,7 @@ func TestSaveReplacesTheSameStep(t *testing.T) {
 	_, ignored, err := List(dir)
 	require.NoError(t, err)
 	require.Len(t, ignored, 1)
-	require.Contains(t, ignored[0].Reason, "was replaced")
+	require.Contains(t, ignored[0].Reason.String(), "was replaced")
 	require.NoError(t, Save(dir, 11, a))
 	require.NoDirExists(t, filepath.Join(dir, ".old-000009"))
 	got, err = Load(dir, 9)
@@ -288,7 +288,7 @@ func TestSweep(t *testing.T) {
 	_, ignored, err := List(dir)
 	require.NoError(t, err)
 	require.Len(t, ignored, 1)
-	require.Contains(t, ignored[0].Reason, "being written")
+	require.Contains(t, ignored[0].Reason.String(), "being written")
 	require.NoError(t, Save(dir, 3, sample(t, net(), 3)))
 	require.NoDirExists(t, dead)
 	require.Equal(t, []int64{1, 3}, steps(t, dir))
@@ -365,7 +365,7 @@ func TestDamage(t *testing.T) {
 			} else {
 				require.Len(t, infos, 1)
 				require.Len(t, ignored, 1)
-				require.Contains(t, ignored[0].Reason, c.want)
+				require.Contains(t, ignored[0].Reason.String(), c.want)
 			}
 			// A damaged newest checkpoint never costs an older one its life.
 			removed, err := Prune(ctx, dir, 1, 0)
@@ -401,7 +401,7 @@ func TestNewerFormat(t *testing.T) {
 	require.ErrorContains(t, err, "update Unnoise")
 	_, ignored, err := List(dir)
 	require.NoError(t, err)
-	require.Contains(t, ignored[0].Reason, "newer Unnoise")
+	require.Contains(t, ignored[0].Reason.String(), "newer Unnoise")
 }
 
 func TestListIgnores(t *testing.T) {
@@ -427,7 +427,7 @@ func TestListIgnores(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, ignored, 6)
 	for _, i := range ignored {
-		require.NotEmpty(t, i.Reason)
+		require.NotEmpty(t, i.Reason.String())
 	}
 	require.Equal(t, []int64{3, 20, 1000000}, steps(t, dir), "in the order of the numbers, not of the names")
 }

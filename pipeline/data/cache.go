@@ -22,6 +22,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 const (
@@ -41,10 +42,10 @@ const (
 )
 
 // ErrNewer is returned for a cache that a newer version of the program has written.
-var ErrNewer = errors.New("written by a newer version of Unnoise")
+var ErrNewer = sentence.Errorf("written by a newer version of Unnoise")
 
 // errStale says that a cache does not hold what is asked for, or is damaged; BuildCache builds it anew.
-var errStale = errors.New("no valid cache")
+var errStale = sentence.Errorf("no valid cache")
 
 // manifest is cache.json.
 type manifest struct {
@@ -115,16 +116,16 @@ func BuildCacheExcluding(
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the cache's folder: %w", err)
+		return nil, sentence.Errorf("make the cache's folder: %w", err)
 	}
 	lock := flock.New(filepath.Join(dir, cacheLock)) // whoever comes second finds the cache finished
 	if _, err := lock.TryLockContext(ctx, 200*time.Millisecond); err != nil {
-		return nil, fmt.Errorf("wait for the cache of %s, which is being built: %w", dir, err)
+		return nil, sentence.Errorf("wait for the cache of %s, which is being built: %w", dir, err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	m := newManifest(s, rep, pp, exclude)
 	if len(m.Images) == 0 {
-		return nil, fmt.Errorf("%w in %s: all of them are set aside", ErrNoImages, src)
+		return nil, sentence.Errorf("%w in %s: all of them are set aside", ErrNoImages, src)
 	}
 	c, err := OpenCache(dir)
 	if err == nil {
@@ -137,11 +138,11 @@ func BuildCacheExcluding(
 		return nil, err
 	}
 	if err := durable.Sweep(dir); err != nil { // a killed build may have left hundreds of megabytes
-		return nil, fmt.Errorf("tidy the cache's folder: %w", err)
+		return nil, sentence.Errorf("tidy the cache's folder: %w", err)
 	}
 	if err := m.decodeAll(ctx, s, dir, progress); err != nil {
 		if durable.IsFull(err) {
-			return nil, fmt.Errorf("the disk of %s is full: the decoded pictures need %d MiB: %w", dir, CacheBytes(rep, pp)>>20+1, err)
+			return nil, sentence.Errorf("the disk of %s is full: the decoded pictures need %d MiB: %w", dir, CacheBytes(rep, pp)>>20+1, err)
 		}
 		return nil, err
 	}
@@ -195,7 +196,7 @@ func (m *manifest) decodeAll(ctx context.Context, s *Source, dir string, progres
 		return m.decode(ctx, s, wanted, w, newMeter(progress, "Decoding the pictures", len(wanted)))
 	})
 	if err != nil {
-		return fmt.Errorf("decode the pictures into %s: %w", dir, err)
+		return sentence.Errorf("decode the pictures into %s: %w", dir, err)
 	}
 	return durable.WriteFile(filepath.Join(dir, cacheJSON), func(w io.Writer) error {
 		return json.NewEncoder(w).Encode(m)
@@ -208,7 +209,7 @@ func (m *manifest) decode(ctx context.Context, s *Source, wanted []cacheItem, w 
 	const batchBytes = 16 << 20
 	dim := m.Preprocess.Dim()
 	size := min(len(wanted), max(batchBytes/dim, 8*runtime.GOMAXPROCS(0)))
-	pixels, failed := make([]byte, size*dim), make([]string, size)
+	pixels, failed := make([]byte, size*dim), make([]sentence.Text, size)
 	for batch := range slices.Chunk(wanted, size) {
 		err := forEach(ctx, len(batch), func(ctx context.Context, i int) error {
 			defer p.step()
@@ -219,7 +220,7 @@ func (m *manifest) decode(ctx context.Context, s *Source, wanted []cacheItem, w 
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			failed[i] = ""
+			failed[i] = sentence.Text{}
 			if err != nil {
 				failed[i] = why(err)
 			}
@@ -229,8 +230,8 @@ func (m *manifest) decode(ctx context.Context, s *Source, wanted []cacheItem, w 
 			return err
 		}
 		for i, it := range batch {
-			if failed[i] != "" {
-				m.Skipped = append(m.Skipped, BadFile{Name: it.Name, Reason: failed[i]})
+			if failed[i].Template != "" {
+				m.Skipped = append(m.Skipped, badFile(it.Name, failed[i]))
 				continue
 			}
 			row := pixels[i*dim : (i+1)*dim]
@@ -242,8 +243,8 @@ func (m *manifest) decode(ctx context.Context, s *Source, wanted []cacheItem, w 
 		}
 	}
 	if len(m.Images) == 0 {
-		return fmt.Errorf("%w in %s: all %d were set aside, the first (%s) because %s",
-			ErrNoImages, s.path, len(m.Skipped), m.Skipped[0].Name, m.Skipped[0].Reason)
+		return sentence.Errorf("%w in %s: all %d were set aside, the first (%s) because %s",
+			ErrNoImages, s.path, len(m.Skipped), m.Skipped[0].Name, m.Skipped[0].Why())
 	}
 	return nil
 }
@@ -273,7 +274,7 @@ func OpenCache(dir string) (*Cache, error) {
 }
 
 func stale(format string, a ...any) error {
-	return fmt.Errorf("%w: %s", errStale, fmt.Sprintf(format, a...))
+	return fmt.Errorf("%w: %w", errStale, sentence.Errorf(format, a...))
 }
 
 func readManifest(path string) (m manifest, err error) {
@@ -282,12 +283,12 @@ func readManifest(path string) (m manifest, err error) {
 		return m, stale("%s does not exist: build it first", path)
 	}
 	if err != nil {
-		return m, fmt.Errorf("open the cache: %w", err)
+		return m, sentence.Errorf("open the cache: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	b, err := io.ReadAll(io.LimitReader(f, maxCacheJSON))
 	if err != nil {
-		return m, fmt.Errorf("read the cache: %w", err)
+		return m, sentence.Errorf("read the cache: %w", err)
 	}
 	var v struct {
 		Format  string `json:"format"`
@@ -297,7 +298,7 @@ func readManifest(path string) (m manifest, err error) {
 		return m, stale("%s is damaged", path)
 	}
 	if v.Version > cacheVersion {
-		return m, fmt.Errorf("%s is %w (format %d, this one reads %d): update Unnoise, or delete the file to have it built again",
+		return m, sentence.Errorf("%s is %w (format %d, this one reads %d): update Unnoise, or delete the file to have it built again",
 			path, ErrNewer, v.Version, cacheVersion)
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
@@ -321,18 +322,18 @@ func (c *Cache) open(path string) error {
 		return stale("%s does not exist", path)
 	}
 	if err != nil {
-		return fmt.Errorf("open the cache: %w", err)
+		return sentence.Errorf("open the cache: %w", err)
 	}
 	c.file = f
 	st, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("open the cache: %w", err)
+		return sentence.Errorf("open the cache: %w", err)
 	}
 	if want := binHeader + int64(c.Dim())*int64(c.Len()); st.Size() != want {
 		return stale("%s has %d bytes instead of %d", path, st.Size(), want)
 	}
 	if c.mem, err = mmap.Map(f, mmap.RDONLY, 0); err != nil {
-		return fmt.Errorf("map %s into memory: %w", path, err)
+		return sentence.Errorf("map %s into memory: %w", path, err)
 	}
 	if !bytes.Equal(c.mem[:binHeader], binHead(c.m.Fingerprint)) {
 		return stale("%s belongs to another %s", path, cacheJSON)

@@ -9,9 +9,10 @@
 package data
 
 import (
-	"errors"
 	"sync"
 	"time"
+
+	"unnoise/runtime/sentence"
 )
 
 // Progress says how far a long call has come.
@@ -71,10 +72,23 @@ type SizeCount struct {
 type BadFile struct {
 	Name   string `json:"name"`
 	Reason string `json:"reason"` // for people: "the file ends too early"
+	// Text is the reason where it has figures, so that it can be told in another language.
+	Text sentence.Text `json:"text,omitzero"`
+}
+
+// Why is the reason, to be told in any language.
+func (b BadFile) Why() sentence.Text { return b.Text.Or(b.Reason) }
+
+func badFile(name string, why sentence.Text) BadFile {
+	b := BadFile{Name: name, Reason: why.String()}
+	if len(why.Data) > 0 {
+		b.Text = why
+	}
+	return b
 }
 
 // ErrNoImages is returned for a source without a single usable picture.
-var ErrNoImages = errors.New("no usable pictures")
+var ErrNoImages = sentence.Errorf("no usable pictures")
 
 // meter reports progress from many goroutines, at most 20 times a second and always at the end.
 type meter struct {

@@ -394,7 +394,7 @@ func TestFolderWalk(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"a/1.png", "a/deep/er/3.PNG", "b/2.png", "root.png"}, names(rep))
 	require.Equal(t, []ClassCount{{"a", 2}, {"b", 1}, {"unsorted", 1}}, rep.Classes)
-	require.Equal(t, []BadFile{{"dangling.png", "it does not exist any more"}}, rep.Bad)
+	require.Equal(t, []BadFile{{Name: "dangling.png", Reason: "it does not exist any more"}}, rep.Bad)
 	require.Equal(t, 5, rep.Ignored)
 }
 

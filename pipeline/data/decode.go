@@ -3,7 +3,6 @@ package data
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"image"
 	"image/color"
 	"image/draw"
@@ -19,6 +18,8 @@ import (
 	_ "golang.org/x/image/bmp"
 	_ "golang.org/x/image/tiff"
 	_ "golang.org/x/image/webp"
+
+	"unnoise/runtime/sentence"
 )
 
 // limits bound what one file may ask for.
@@ -32,10 +33,11 @@ var defaultLimits = limits{file: 128 << 20, pixels: 64 << 20}
 // memoryBudget bounds the pictures that are decoded at the same time, in bytes. It admits one of the largest.
 const memoryBudget = 1 << 30
 
-// reason is an error whose text is a reason for a person.
-type reason string
+// reason is why a file is set aside.
+type reason struct{ sentence.Text }
 
-func (r reason) Error() string { return string(r) }
+// refuse makes a reason of a format, as fmt.Errorf does.
+func refuse(format string, a ...any) error { return reason{sentence.Of(sentence.Errorf(format, a...))} }
 
 // info is what a picture's header says.
 type info struct {
@@ -53,17 +55,17 @@ func (in info) cost() int64 {
 func readInfo(b []byte, lim limits) (in info, err error) {
 	defer recovered(&err)
 	if len(b) == 0 {
-		return in, reason("the file is empty")
+		return in, refuse("the file is empty")
 	}
 	if int64(len(b)) > lim.file {
-		return in, reason(fmt.Sprintf("the file is larger than %d MiB", lim.file>>20))
+		return in, refuse("the file is larger than %d MiB", lim.file>>20)
 	}
 	cfg, format, err := image.DecodeConfig(bytes.NewReader(b))
 	if err != nil {
 		return in, err
 	}
 	if cfg.Width <= 0 || cfg.Height <= 0 {
-		return in, reason("it has no pixels")
+		return in, refuse("it has no pixels")
 	}
 	if err := checkPixels(cfg.Width, cfg.Height, lim); err != nil {
 		return in, err
@@ -98,7 +100,7 @@ func readInfo(b []byte, lim limits) (in info, err error) {
 
 func checkPixels(w, h int, lim limits) error {
 	if w > lim.pixels/h { // w*h > pixels, without overflow
-		return reason(fmt.Sprintf("%d × %d pixels are more than the limit of %d megapixels", w, h, lim.pixels>>20))
+		return refuse("%d × %d pixels are more than the limit of %d megapixels", w, h, lim.pixels>>20)
 	}
 	return nil
 }
@@ -121,7 +123,7 @@ func checkWebP(b []byte, lim limits) error {
 			return checkPixels(int(v&0x3fff)+1, int(v>>14&0x3fff)+1, lim)
 		}
 		if id == "ANIM" || id == "ANMF" {
-			return reason("it is an animated WebP, which cannot be read: save one frame of it")
+			return refuse("it is an animated WebP, which cannot be read: save one frame of it")
 		}
 		size += size & 1
 		if size > uint64(len(body)) {
@@ -148,7 +150,7 @@ func decodePixels(b []byte, in info) (img image.Image, err error) {
 		return canvas, nil
 	}
 	if img.Bounds().Size() != full.Size() {
-		return nil, reason("its header and its content disagree about its size")
+		return nil, refuse("its header and its content disagree about its size")
 	}
 	if in.format == "webp" {
 		return videoRange(img), nil
@@ -244,25 +246,25 @@ func round8(v uint32) uint8 { return uint8((v + 128) / 257) }
 // recovered turns a panic into an error: a decoder that trips over a hostile file must not end the program.
 func recovered(err *error) {
 	if r := recover(); r != nil {
-		*err = reason(fmt.Sprintf("it is damaged (%v)", r))
+		*err = refuse("it is damaged (%v)", r)
 	}
 }
 
 // why puts an error into words for the list of bad files.
-func why(err error) string {
+func why(err error) sentence.Text {
 	var r reason
 	switch {
 	case errors.As(err, &r):
-		return string(r)
+		return r.Text
 	case errors.Is(err, image.ErrFormat):
-		return "its content is not a PNG, JPEG, GIF, BMP, TIFF or WebP picture"
+		return sentence.T("its content is not a PNG, JPEG, GIF, BMP, TIFF or WebP picture")
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF),
 		slices.ContainsFunc([]string{"not enough", "unexpected EOF", "short Huffman"}, func(s string) bool { return strings.Contains(err.Error(), s) }): // as the decoders put it
-		return "the file ends too early: it was cut off"
+		return sentence.T("the file ends too early: it was cut off")
 	case errors.Is(err, fs.ErrPermission):
-		return "there is no permission to read it"
+		return sentence.T("there is no permission to read it")
 	case errors.Is(err, fs.ErrNotExist):
-		return "it does not exist any more"
+		return sentence.T("it does not exist any more")
 	}
-	return "it is damaged (" + err.Error() + ")"
+	return sentence.T("it is damaged ({{.Problem}})", "Problem", err)
 }

@@ -6,13 +6,14 @@ import (
 	"compress/gzip"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"image"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"unnoise/runtime/sentence"
 )
 
 // Magic numbers of the IDX format: two zero bytes, the type (8: unsigned byte), the number of dimensions.
@@ -55,7 +56,7 @@ func openIDX(path string) (*idxFile, error) {
 func openIDXImages(path string) (x *idxFile, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("open the IDX file: %w", err)
+		return nil, sentence.Errorf("open the IDX file: %w", err)
 	}
 	defer func() {
 		if err != nil || x.file == nil {
@@ -64,33 +65,33 @@ func openIDXImages(path string) (x *idxFile, err error) {
 	}()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("open the IDX file: %w", err)
+		return nil, sentence.Errorf("open the IDX file: %w", err)
 	}
 	const header = 16
 	var head [header]byte
 	zipped, err := isGzip(f)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, sentence.Errorf("read %s: %w", path, err)
 	}
 	if !zipped {
 		if _, err := f.ReadAt(head[:], 0); err != nil {
-			return nil, fmt.Errorf("%s is not an IDX file of images: its header is cut off", path)
+			return nil, sentence.Errorf("%s is not an IDX file of images: its header is cut off", path)
 		}
 		if x, err = parseIDXHeader(path, head[:]); err != nil {
 			return nil, err
 		}
 		if want := header + int64(x.n)*int64(x.w*x.h); st.Size() < want {
-			return nil, fmt.Errorf("%s is cut off: its header promises %d bytes and it has %d", path, want, st.Size())
+			return nil, sentence.Errorf("%s is cut off: its header promises %d bytes and it has %d", path, want, st.Size())
 		}
 		x.file, x.pixels = f, io.NewSectionReader(f, header, st.Size()-header)
 		return x, nil
 	}
 	z, err := gzip.NewReader(bufio.NewReader(f))
 	if err != nil {
-		return nil, fmt.Errorf("%s is not a gzip file: %w", path, err)
+		return nil, sentence.Errorf("%s is not a gzip file: %w", path, err)
 	}
 	if _, err := io.ReadFull(z, head[:]); err != nil {
-		return nil, fmt.Errorf("%s is not an IDX file of images: its header is cut off", path)
+		return nil, sentence.Errorf("%s is not an IDX file of images: its header is cut off", path)
 	}
 	if x, err = parseIDXHeader(path, head[:]); err != nil {
 		return nil, err
@@ -98,7 +99,7 @@ func openIDXImages(path string) (x *idxFile, err error) {
 	want := int64(x.n) * int64(x.w*x.h)
 	var buf bytes.Buffer // grows with what is really there, not with what the header promises
 	if got, err := io.Copy(&buf, io.LimitReader(z, want)); err != nil || got < want {
-		return nil, fmt.Errorf("%s is cut off or damaged: its header promises %d pictures and it has %d", path, x.n, got/int64(x.w*x.h))
+		return nil, sentence.Errorf("%s is cut off or damaged: its header promises %d pictures and it has %d", path, x.n, got/int64(x.w*x.h))
 	}
 	x.pixels = bytes.NewReader(buf.Bytes())
 	return x, nil
@@ -107,11 +108,11 @@ func openIDXImages(path string) (x *idxFile, err error) {
 func parseIDXHeader(path string, b []byte) (*idxFile, error) {
 	be := binary.BigEndian
 	if magic := be.Uint32(b); magic != idxImages {
-		return nil, fmt.Errorf("%s is not an IDX file of images: its magic number is %#08x instead of %#08x", path, magic, idxImages)
+		return nil, sentence.Errorf("%s is not an IDX file of images: its magic number is %#08x instead of %#08x", path, magic, idxImages)
 	}
 	n, h, w := int64(be.Uint32(b[4:])), int64(be.Uint32(b[8:])), int64(be.Uint32(b[12:]))
 	if n == 0 || h == 0 || w == 0 || h > maxIDXSide || w > maxIDXSide || n > maxIDXBytes/(w*h) {
-		return nil, fmt.Errorf("%s claims %d pictures of %d × %d: that is out of bounds", path, n, w, h)
+		return nil, sentence.Errorf("%s claims %d pictures of %d × %d: that is out of bounds", path, n, w, h)
 	}
 	return &idxFile{n: int(n), w: int(w), h: int(h)}, nil
 }
@@ -119,28 +120,28 @@ func parseIDXHeader(path string, b []byte) (*idxFile, error) {
 func readIDXLabels(path string, n int) (_ []byte, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("open the labels: %w", err)
+		return nil, sentence.Errorf("open the labels: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	zipped, err := isGzip(f)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, sentence.Errorf("read %s: %w", path, err)
 	}
 	var r io.Reader = bufio.NewReader(f)
 	if zipped {
 		if r, err = gzip.NewReader(r); err != nil {
-			return nil, fmt.Errorf("%s is not a gzip file: %w", path, err)
+			return nil, sentence.Errorf("%s is not a gzip file: %w", path, err)
 		}
 	}
 	b, err := io.ReadAll(io.LimitReader(r, 8+int64(n)))
 	if err != nil {
-		return nil, fmt.Errorf("%s is cut off or damaged: %w", path, err)
+		return nil, sentence.Errorf("%s is cut off or damaged: %w", path, err)
 	}
 	if len(b) < 8 || binary.BigEndian.Uint32(b) != idxLabels {
-		return nil, fmt.Errorf("%s is not an IDX file of labels", path)
+		return nil, sentence.Errorf("%s is not an IDX file of labels", path)
 	}
 	if count := binary.BigEndian.Uint32(b[4:]); int64(count) != int64(n) || len(b) != 8+n {
-		return nil, fmt.Errorf("%s has %d labels for %d pictures: the two files do not belong together", path, min(int(count), len(b)-8), n)
+		return nil, sentence.Errorf("%s has %d labels for %d pictures: the two files do not belong together", path, min(int(count), len(b)-8), n)
 	}
 	return b[8:], nil
 }
@@ -148,7 +149,7 @@ func readIDXLabels(path string, n int) (_ []byte, err error) {
 // image reads picture i.
 func (x *idxFile) image(i int) (*image.Gray, error) {
 	if i < 0 || i >= x.n {
-		return nil, reason(fmt.Sprintf("the file has %d pictures, not %d", x.n, i+1))
+		return nil, refuse("the file has %d pictures, not %d", x.n, i+1)
 	}
 	img := image.NewGray(image.Rect(0, 0, x.w, x.h))
 	if _, err := x.pixels.ReadAt(img.Pix, int64(i)*int64(len(img.Pix))); err != nil {

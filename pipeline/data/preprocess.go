@@ -1,7 +1,6 @@
 package data
 
 import (
-	"fmt"
 	"image"
 	"image/color"
 	"math/rand/v2"
@@ -9,6 +8,7 @@ import (
 	"github.com/disintegration/imaging"
 
 	"unnoise/pipeline/rng"
+	"unnoise/runtime/sentence"
 )
 
 // How a picture is brought to the training size.
@@ -43,13 +43,13 @@ type Preprocess struct {
 func (pp Preprocess) Validate() error {
 	switch {
 	case pp.Width < 1 || pp.Height < 1 || pp.Width > maxSide || pp.Height > maxSide:
-		return fmt.Errorf("a training size of %d × %d is out of bounds: choose 1 to %d", pp.Width, pp.Height, maxSide)
+		return sentence.Errorf("a training size of %d × %d is out of bounds: choose 1 to %d", pp.Width, pp.Height, maxSide)
 	case pp.Channels != 1 && pp.Channels != 3 && pp.Channels != 4:
-		return fmt.Errorf("%d channels are not possible: choose 1 (gray), 3 (colour) or 4 (colour and transparency)", pp.Channels)
+		return sentence.Errorf("%d channels are not possible: choose 1 (gray), 3 (colour) or 4 (colour and transparency)", pp.Channels)
 	case pp.Fit != "" && pp.Fit != Crop && pp.Fit != Fit && pp.Fit != Stretch:
-		return fmt.Errorf("fit %q is unknown: choose crop, fit or stretch", pp.Fit)
+		return sentence.Errorf("fit %q is unknown: choose crop, fit or stretch", pp.Fit)
 	case pp.Background != "" && pp.Background != black && pp.Background != white:
-		return fmt.Errorf("background %q is unknown: choose black or white", pp.Background)
+		return sentence.Errorf("background %q is unknown: choose black or white", pp.Background)
 	}
 	return nil
 }

@@ -43,8 +43,8 @@ func scan(ctx context.Context, path string, lim limits, progress func(Progress))
 	}
 	var prints []*fingerprint
 	for i, e := range found {
-		if seen[i].reason != "" {
-			rep.Bad = append(rep.Bad, BadFile{Name: e.name, Reason: seen[i].reason})
+		if seen[i].reason.Template != "" {
+			rep.Bad = append(rep.Bad, badFile(e.name, seen[i].reason))
 			continue
 		}
 		rep.Items = append(rep.Items, seen[i].item)
@@ -80,7 +80,7 @@ func scan(ctx context.Context, path string, lim limits, progress func(Progress))
 type sight struct {
 	item   Item
 	print  *fingerprint
-	reason string
+	reason sentence.Text
 }
 
 func (s *Source) lookAt(ctx context.Context, found []entry, progress func(Progress)) ([]sight, error) {
@@ -127,7 +127,7 @@ func forEach(ctx context.Context, n int, do func(ctx context.Context, i int) err
 func nothingUsable(rep *Report) error {
 	if len(rep.Bad) > 0 {
 		return sentence.T("no usable pictures in {{.Path}}: all {{.N}} pictures were set aside, the first ({{.Name}}) because {{.Reason}}",
-			"Path", rep.Path, "N", len(rep.Bad), "Name", rep.Bad[0].Name, "Reason", rep.Bad[0].Reason).Because(ErrNoImages)
+			"Path", rep.Path, "N", len(rep.Bad), "Name", rep.Bad[0].Name, "Reason", rep.Bad[0].Why()).Because(ErrNoImages)
 	}
 	return sentence.T("no usable pictures in {{.Path}}: PNG, JPEG, GIF, BMP, TIFF and WebP files are looked for in all its folders", "Path", rep.Path).Because(ErrNoImages)
 }

@@ -64,24 +64,24 @@ func openSource(path string, lim limits) (*Source, error) {
 		return nil, fmt.Errorf("%w: %w", sentence.T("{{.Path}} does not exist: give a folder of pictures, a .zip or an IDX file", "Path", path), fs.ErrNotExist)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open the dataset: %w", err)
+		return nil, sentence.Errorf("open the dataset: %w", err)
 	}
 	if st.IsDir() {
 		images, err := idxIn(path)
 		if err != nil {
-			return nil, fmt.Errorf("open the dataset: %w", err)
+			return nil, sentence.Errorf("open the dataset: %w", err)
 		}
 		if images == "" {
 			s.kind = Folder
 			return s, nil
 		}
 		if st, err = os.Stat(images); err != nil {
-			return nil, fmt.Errorf("open the dataset: %w", err)
+			return nil, sentence.Errorf("open the dataset: %w", err)
 		}
 		path = images
 	}
 	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a folder and not a file", path)
+		return nil, sentence.Errorf("%s is not a folder and not a file", path)
 	}
 	s.stamp = st.ModTime().UnixNano()
 	switch {
@@ -164,25 +164,26 @@ func (s *Source) indexZip() {
 	s.files = make(map[string]*zip.File, len(s.archive.File))
 	for _, f := range s.archive.File {
 		name := strings.ReplaceAll(f.Name, `\`, "/") // as some Windows programs write them
-		refuse := func(format string, a ...any) {
-			s.bad = append(s.bad, BadFile{Name: name, Reason: fmt.Sprintf(format, a...)})
-		}
+		var err error
 		switch {
 		case strings.HasSuffix(name, "/"):
 		case !wanted(name) || !f.Mode().IsRegular():
 			s.ignored++
 		case !fs.ValidPath(name):
-			refuse("its path leads out of the archive")
+			err = refuse("its path leads out of the archive")
 		case strings.Count(name, "/") > maxDepth:
-			refuse("it lies more than %d folders deep", maxDepth)
+			err = refuse("it lies more than %d folders deep", maxDepth)
 		case f.Flags&1 != 0:
-			refuse("it is encrypted")
+			err = refuse("it is encrypted")
 		case f.UncompressedSize64 > uint64(s.lim.file):
-			refuse("the file is larger than %d MiB", s.lim.file>>20)
+			err = refuse("the file is larger than %d MiB", s.lim.file>>20)
 		case s.files[name] != nil:
-			refuse("the archive has two files of this name")
+			err = refuse("the archive has two files of this name")
 		default:
 			s.files[name] = f
+		}
+		if err != nil {
+			s.bad = append(s.bad, badFile(name, why(err)))
 		}
 	}
 }
@@ -218,9 +219,9 @@ func (w *walker) walk(rel string, depth int) error {
 	dir := filepath.Join(w.root, filepath.FromSlash(rel))
 	setAside := func(name string, err error) error {
 		if name == "" { // the dataset's own folder
-			return fmt.Errorf("read the folder %s: %w", w.root, err)
+			return sentence.Errorf("read the folder %s: %w", w.root, err)
 		}
-		w.bad = append(w.bad, BadFile{Name: name, Reason: why(err)})
+		w.bad = append(w.bad, badFile(name, why(err)))
 		return nil
 	}
 	real, err := filepath.EvalSymlinks(dir)
@@ -232,7 +233,7 @@ func (w *walker) walk(rel string, depth int) error {
 	}
 	w.seen[real] = true
 	if depth > maxDepth {
-		return setAside(rel, reason(fmt.Sprintf("this folder lies more than %d folders deep", maxDepth)))
+		return setAside(rel, refuse("this folder lies more than %d folders deep", maxDepth))
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -294,7 +295,7 @@ func (s *Source) stat(name string) (entry, error) {
 
 func (s *Source) filePath(name string) (string, error) {
 	if !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
-		return "", reason("its path leads out of the folder")
+		return "", refuse("its path leads out of the folder")
 	}
 	return filepath.Join(s.path, filepath.FromSlash(name)), nil
 }
@@ -328,7 +329,7 @@ func (s *Source) read(name string) (_ []byte, err error) {
 			return nil, err
 		}
 		if !st.Mode().IsRegular() { // opening a pipe would wait for ever
-			return nil, reason("it is not a regular file")
+			return nil, refuse("it is not a regular file")
 		}
 		if r, err = os.Open(file); err != nil {
 			return nil, err
@@ -347,7 +348,7 @@ func (s *Source) with(ctx context.Context, name string, use func(image.Image, in
 	if s.kind == IDX {
 		i, err := strconv.Atoi(name)
 		if err != nil {
-			return reason("it is not a number of a picture")
+			return refuse("it is not a number of a picture")
 		}
 		img, err := s.idx.image(i)
 		if err != nil {
@@ -386,7 +387,7 @@ func (s *Source) Image(ctx context.Context, name string) (image.Image, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("%s: %s: %w", name, why(err), err)
+		return nil, sentence.T("{{.Name}}: {{.Problem}}", "Name", name, "Problem", why(err)).Because(err)
 	}
 	return out, nil
 }
@@ -394,7 +395,7 @@ func (s *Source) Image(ctx context.Context, name string) (image.Image, error) {
 // Decode decodes item i of a report. Whoever wants many opens the source once with [OpenSource].
 func Decode(ctx context.Context, rep *Report, i int) (img image.Image, err error) {
 	if i < 0 || i >= len(rep.Items) {
-		return nil, fmt.Errorf("the dataset has %d pictures, not %d", len(rep.Items), i+1)
+		return nil, sentence.Errorf("the dataset has %d pictures, not %d", len(rep.Items), i+1)
 	}
 	s, err := OpenSource(rep.Path)
 	if err != nil {

@@ -1,9 +1,10 @@
 package diffusion
 
 import (
-	"fmt"
 	"math"
 	"strings"
+
+	"unnoise/runtime/sentence"
 )
 
 // Objective says what the network predicts. All of them are linear in x_t, x0
@@ -47,7 +48,7 @@ func parse[T ~string](name, what string, all []T) (T, error) {
 		}
 		names[i] = string(a)
 	}
-	return "", fmt.Errorf("there is no %s %q; choose one of %s", what, name, strings.Join(names, ", "))
+	return "", sentence.Errorf("there is no %s %q; choose one of %s", what, name, strings.Join(names, ", "))
 }
 
 // coefficients of one objective at one level.

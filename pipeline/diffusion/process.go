@@ -2,10 +2,11 @@ package diffusion
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"strings"
+
+	"unnoise/runtime/sentence"
 )
 
 // Denoiser predicts the clean image: a network behind an [Objective], or a closed form in a test.
@@ -114,7 +115,7 @@ func (*VP) Spacings() []Spacing {
 func (p *VP) Levels(n int, s Spacing) ([]Level, error) {
 	T := p.schedule.T()
 	if n < 1 || n > T {
-		return nil, fmt.Errorf("this model was trained with %d noise levels, so sampling takes 1 to %d steps, not %d", T, T, n)
+		return nil, sentence.Errorf("this model was trained with %d noise levels, so sampling takes 1 to %d steps, not %d", T, T, n)
 	}
 	last := float64(T - 1)
 	ls := make([]Level, n, n+1)
@@ -192,7 +193,7 @@ const maxSteps = 10_000
 // Levels implements [Process] by EDM eq. 5.
 func (p EDM) Levels(n int, s Spacing) ([]Level, error) {
 	if n < 1 || n > maxSteps {
-		return nil, fmt.Errorf("sampling takes 1 to %d steps, not %d", maxSteps, n)
+		return nil, sentence.Errorf("sampling takes 1 to %d steps, not %d", maxSteps, n)
 	}
 	if s != SpacingKarras {
 		return nil, unknownSpacing(p, s)
@@ -221,7 +222,7 @@ func unknownSpacing(p Process, s Spacing) error {
 	for _, k := range p.Spacings() {
 		names = append(names, string(k))
 	}
-	return fmt.Errorf("a model of kind %s has no step spacing %q; choose one of %s", p.Name(), s, strings.Join(names, ", "))
+	return sentence.Errorf("a model of kind %s has no step spacing %q; choose one of %s", p.Name(), s, strings.Join(names, ", "))
 }
 
 // Stratified fills u with one draw each for the samples of a batch, spread

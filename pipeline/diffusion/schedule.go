@@ -25,10 +25,11 @@
 package diffusion
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strings"
+
+	"unnoise/runtime/sentence"
 )
 
 // DefaultT is the number of noise levels T a schedule has unless told otherwise (DDPM section 4).
@@ -76,7 +77,7 @@ func NewSchedule(name string, T int) (*Schedule, error) {
 		T = DefaultT
 	}
 	if T < 2 || T > maxT {
-		return nil, fmt.Errorf("a noise schedule needs between 2 and %d levels, not %d", maxT, T)
+		return nil, sentence.Errorf("a noise schedule needs between 2 and %d levels, not %d", maxT, T)
 	}
 	if name == "squaredcos_cap_v2" {
 		name = "cosine"
@@ -107,7 +108,7 @@ func NewSchedule(name string, T int) (*Schedule, error) {
 			betas[t] = scaled + betaStart
 		}
 	default:
-		return nil, fmt.Errorf("there is no noise schedule %q; choose one of %s", name, strings.Join(ScheduleNames(), ", "))
+		return nil, sentence.Errorf("there is no noise schedule %q; choose one of %s", name, strings.Join(ScheduleNames(), ", "))
 	}
 	s := &Schedule{Name: name, Betas: make([]float64, T), Alphas: make([]float64, T), AlphasCumprod: make([]float64, T)}
 	prod := 1.0

@@ -4,14 +4,13 @@ package eval
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 
 	"unnoise/pipeline/data"
 	"unnoise/pipeline/diffusion"
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/rng"
+	"unnoise/runtime/sentence"
 )
 
 // Options says how much is measured.
@@ -102,13 +101,13 @@ func (o *Options) check(spec model.Spec, cache *data.Cache, idx []int) ([]int, e
 		idx = idx[:o.Images]
 	}
 	if len(idx) == 0 {
-		return nil, errors.New("there are no pictures to measure the loss on")
+		return nil, sentence.Errorf("there are no pictures to measure the loss on")
 	}
 	if o.Class == nil {
 		o.Class = cache.Class
 	}
 	if cache.Dim() != spec.Dim() {
-		return nil, fmt.Errorf("pictures of %d values for a model of %d", cache.Dim(), spec.Dim())
+		return nil, sentence.Errorf("pictures of %d values for a model of %d", cache.Dim(), spec.Dim())
 	}
 	return idx, nil
 }

@@ -4,7 +4,6 @@ package export
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"unnoise/runtime/durable"
 	"unnoise/runtime/program"
 	"unnoise/runtime/safetensors"
+	"unnoise/runtime/sentence"
 )
 
 // diffusersVersion is the release whose files these are; bench/check_export.py checks them with it.
@@ -32,7 +32,7 @@ const diffusersVersion = "0.42.1"
 // an error that wraps fs.ErrExist.
 func Diffusers(path string, spec model.Spec, weights []float32) error {
 	if err := diffusers(durable.Disk{}, path, spec, weights); err != nil {
-		return fmt.Errorf("export to diffusers: %w", err)
+		return sentence.Errorf("export to diffusers: %w", err)
 	}
 	return nil
 }
@@ -43,7 +43,7 @@ func diffusers(disk durable.Disk, path string, spec model.Spec, weights []float3
 		return err
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("%s: %w: choose another name or move it away", path, fs.ErrExist)
+		return sentence.Errorf("%s: %w: choose another name or move it away", path, fs.ErrExist)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
@@ -94,17 +94,17 @@ func diffusers(disk durable.Disk, path string, spec model.Spec, weights []float3
 // reader's. An existing path is refused with an error that wraps fs.ErrExist.
 func ONNX(path string, spec model.Spec, weights []float32) error {
 	if _, err := tensors(spec, weights); err != nil {
-		return fmt.Errorf("export to ONNX: %w", err)
+		return sentence.Errorf("export to ONNX: %w", err)
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("export to ONNX: %s: %w: choose another name or move it away", path, fs.ErrExist)
+		return sentence.Errorf("export to ONNX: %s: %w: choose another name or move it away", path, fs.ErrExist)
 	}
 	b, err := program.ExportONNX(spec.UNet, weights)
 	if err == nil {
 		err = durable.WriteFile(path, func(w io.Writer) error { _, err := w.Write(b); return err })
 	}
 	if err != nil {
-		return fmt.Errorf("export to ONNX: %w", err)
+		return sentence.Errorf("export to ONNX: %w", err)
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func tensors(spec model.Spec, weights []float32) ([]safetensors.Tensor, error) {
 		return nil, err
 	}
 	if n := spec.UNet.NumParams(); len(weights) != n {
-		return nil, fmt.Errorf("there are %d weights for a network of %d", len(weights), n)
+		return nil, sentence.Errorf("there are %d weights for a network of %d", len(weights), n)
 	}
 	ts := make([]safetensors.Tensor, len(params))
 	for i, p := range params {
@@ -147,7 +147,7 @@ func scheduler(spec model.Spec) (class string, config map[string]any, err error)
 		diffusion.ObjectiveEps: "epsilon", diffusion.ObjectiveX0: "sample", diffusion.ObjectiveV: "v_prediction",
 	}[spec.Objective]
 	if !ok {
-		return "", nil, fmt.Errorf("diffusers has no counterpart of the objective %q", spec.Objective)
+		return "", nil, sentence.Errorf("diffusers has no counterpart of the objective %q", spec.Objective)
 	}
 	process, err := spec.Process()
 	if err != nil {
@@ -155,7 +155,7 @@ func scheduler(spec model.Spec) (class string, config map[string]any, err error)
 	}
 	vp, ok := process.(*diffusion.VP)
 	if !ok {
-		return "", nil, fmt.Errorf("diffusers has no counterpart of the process %q", process.Name())
+		return "", nil, sentence.Errorf("diffusers has no counterpart of the process %q", process.Name())
 	}
 	s := vp.Schedule()
 	return "DDPMScheduler", map[string]any{

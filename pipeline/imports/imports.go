@@ -16,6 +16,7 @@ import (
 	"unnoise/pipeline/diffusion"
 	"unnoise/pipeline/model"
 	"unnoise/runtime/safetensors"
+	"unnoise/runtime/sentence"
 	"unnoise/runtime/unet"
 )
 
@@ -33,7 +34,7 @@ var weightNames = []string{
 func Diffusers(path string) (model.Spec, []float32, error) {
 	spec, weights, err := diffusers(path)
 	if err != nil {
-		return model.Spec{}, nil, fmt.Errorf("%s cannot be imported: %w", path, err)
+		return model.Spec{}, nil, sentence.Errorf("%s cannot be imported: %w", path, err)
 	}
 	return spec, weights, nil
 }
@@ -45,14 +46,14 @@ func diffusers(path string) (model.Spec, []float32, error) {
 	}
 	b, err := readSmall(filepath.Join(net, "config.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return model.Spec{}, nil, errors.New("it has neither unet/config.json nor config.json: give the folder of a diffusers pipeline or UNet2DModel")
+		return model.Spec{}, nil, sentence.Errorf("it has neither unet/config.json nor config.json: give the folder of a diffusers pipeline or UNet2DModel")
 	}
 	if err != nil {
 		return model.Spec{}, nil, err
 	}
 	cfg, err := unet.ParseConfig(b)
 	if err != nil {
-		return model.Spec{}, nil, fmt.Errorf("its config.json: %w", err)
+		return model.Spec{}, nil, sentence.Errorf("its config.json: %w", err)
 	}
 	spec, err := describe(path, cfg)
 	if err != nil {
@@ -89,7 +90,7 @@ func describe(path string, cfg unet.Config) (model.Spec, error) {
 			return model.Spec{}, err
 		}
 		if err := json.Unmarshal(b, &s); err != nil {
-			return model.Spec{}, fmt.Errorf("its %s is damaged: %w", name, err)
+			return model.Spec{}, sentence.Errorf("its %s is damaged: %w", name, err)
 		}
 		break
 	}
@@ -100,7 +101,7 @@ func describe(path string, cfg unet.Config) (model.Spec, error) {
 	}
 	if cfg.NumClassEmbeds != nil && *cfg.NumClassEmbeds > 1 {
 		if *cfg.NumClassEmbeds > 100_000 {
-			return spec, fmt.Errorf("it has %d classes, more than can be handled", *cfg.NumClassEmbeds)
+			return spec, sentence.Errorf("it has %d classes, more than can be handled", *cfg.NumClassEmbeds)
 		}
 		for i := range *cfg.NumClassEmbeds {
 			spec.Classes = append(spec.Classes, fmt.Sprintf("class %d", i))
@@ -108,18 +109,18 @@ func describe(path string, cfg unet.Config) (model.Spec, error) {
 	}
 	if strings.HasPrefix(s.Class, "EDM") {
 		if s.SigmaData != diffusion.SigmaData {
-			return spec, fmt.Errorf("its σ_data is %g, and only %g can be used", s.SigmaData, diffusion.SigmaData)
+			return spec, sentence.Errorf("its σ_data is %g, and only %g can be used", s.SigmaData, diffusion.SigmaData)
 		}
 		spec.Objective = diffusion.ObjectiveEDM
 		return spec, spec.Validate()
 	}
 	switch {
 	case s.TrainedBetas != nil:
-		return spec, errors.New("its schedule is a list of trained betas, which cannot be used: only linear, scaled_linear, cosine and sigmoid ones can")
+		return spec, sentence.Errorf("its schedule is a list of trained betas, which cannot be used: only linear, scaled_linear, cosine and sigmoid ones can")
 	case s.ZeroSNR:
-		return spec, errors.New("its schedule is rescaled to zero SNR, which cannot be used")
+		return spec, sentence.Errorf("its schedule is rescaled to zero SNR, which cannot be used")
 	case s.Timesteps < 1 || s.Timesteps > 100_000:
-		return spec, fmt.Errorf("it has %d training timesteps", s.Timesteps)
+		return spec, sentence.Errorf("it has %d training timesteps", s.Timesteps)
 	}
 	// A config.json rarely names the timesteps; the scheduler always does.
 	spec.UNet.NumTrainTimesteps = &s.Timesteps
@@ -131,12 +132,12 @@ func describe(path string, cfg unet.Config) (model.Spec, error) {
 	case "v_prediction":
 		spec.Objective = diffusion.ObjectiveV
 	default:
-		return spec, fmt.Errorf("it predicts %q: only epsilon, sample and v_prediction can be used", s.Prediction)
+		return spec, sentence.Errorf("it predicts %q: only epsilon, sample and v_prediction can be used", s.Prediction)
 	}
 	names := map[string]string{"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine", "sigmoid": "sigmoid"}
 	spec.Schedule = names[s.BetaSchedule]
 	if spec.Schedule == "" {
-		return spec, fmt.Errorf("its noise schedule is %q: only linear, scaled_linear, squaredcos_cap_v2 and sigmoid can be used", s.BetaSchedule)
+		return spec, sentence.Errorf("its noise schedule is %q: only linear, scaled_linear, squaredcos_cap_v2 and sigmoid can be used", s.BetaSchedule)
 	}
 	if err := spec.Validate(); err != nil {
 		return spec, err
@@ -156,7 +157,7 @@ func sameBetas(spec model.Spec, s scheduler) error {
 	near := func(a, b float64) bool { return a > 0.98*b && a < 1.02*b }
 	first, last := sch.Betas[0], sch.Betas[len(sch.Betas)-1]
 	if spec.Schedule != "sigmoid" && (!near(first, s.BetaStart) || !near(last, s.BetaEnd)) {
-		return fmt.Errorf("its betas run from %g to %g, and only a %s schedule from %.3g to %.3g can be used", s.BetaStart, s.BetaEnd, spec.Schedule, first, last)
+		return sentence.Errorf("its betas run from %g to %g, and only a %s schedule from %.3g to %.3g can be used", s.BetaStart, s.BetaEnd, spec.Schedule, first, last)
 	}
 	return nil
 }
@@ -173,9 +174,9 @@ func readWeights(dir string, cfg unet.Config) ([]float32, error) {
 	})
 	if i < 0 {
 		if _, err := os.Stat(filepath.Join(dir, "diffusion_pytorch_model.bin")); err == nil {
-			return nil, errors.New("its weights are a pickle (.bin), which can run any code and is not read: save it as safetensors first")
+			return nil, sentence.Errorf("its weights are a pickle (.bin), which can run any code and is not read: save it as safetensors first")
 		}
-		return nil, fmt.Errorf("it has no weights: %s is missing", weightNames[0])
+		return nil, sentence.Errorf("it has no weights: %s is missing", weightNames[0])
 	}
 	return readFile(filepath.Join(dir, weightNames[i]), cfg)
 }
@@ -201,16 +202,16 @@ func readFile(path string, cfg unet.Config) ([]float32, error) {
 	for _, p := range params {
 		t, ok := byName[p.Name]
 		if !ok {
-			return nil, fmt.Errorf("its weights lack %s", p.Name)
+			return nil, sentence.Errorf("its weights lack %s", p.Name)
 		}
 		if !slices.Equal(t.Shape, p.Shape) && !squeezed(t.Shape, p.Shape) {
-			return nil, fmt.Errorf("its weight %s has the shape %v, and its configuration asks for %v", p.Name, t.Shape, p.Shape)
+			return nil, sentence.Errorf("its weight %s has the shape %v, and its configuration asks for %v", p.Name, t.Shape, p.Shape)
 		}
 		copy(flat[p.Offset:], t.Data)
 		delete(byName, p.Name)
 	}
 	for name := range byName {
-		return nil, fmt.Errorf("it has the weight %s, which its configuration does not ask for", name)
+		return nil, sentence.Errorf("it has the weight %s, which its configuration does not ask for", name)
 	}
 	return flat, nil
 }
@@ -234,7 +235,7 @@ func readSmall(path string) ([]byte, error) {
 		return nil, err
 	}
 	if len(b) > maxJSON {
-		return nil, fmt.Errorf("%s is larger than %d bytes", filepath.Base(path), maxJSON)
+		return nil, sentence.Errorf("%s is larger than %d bytes", filepath.Base(path), maxJSON)
 	}
 	return b, nil
 }
@@ -246,7 +247,7 @@ func WriteWeights(w io.Writer, spec model.Spec, flat []float32) error {
 		return err
 	}
 	if n := spec.UNet.NumParams(); len(flat) != n {
-		return fmt.Errorf("there are %d weights for a network of %d", len(flat), n)
+		return sentence.Errorf("there are %d weights for a network of %d", len(flat), n)
 	}
 	tensors := make([]safetensors.Tensor, len(params))
 	for i, p := range params {
@@ -259,7 +260,7 @@ func WriteWeights(w io.Writer, spec model.Spec, flat []float32) error {
 func ReadWeights(path string, spec model.Spec) ([]float32, error) {
 	flat, err := readFile(path, spec.UNet)
 	if err != nil {
-		return nil, fmt.Errorf("the weights %s cannot be used: %w", path, err)
+		return nil, sentence.Errorf("the weights %s cannot be used: %w", path, err)
 	}
 	return flat, nil
 }

@@ -2,9 +2,9 @@ package model
 
 import (
 	"context"
-	"fmt"
 
 	"unnoise/runtime/program"
+	"unnoise/runtime/sentence"
 )
 
 // Compute says where networks run: Threads (0: all cores) and Device ("" or "cpu").
@@ -22,11 +22,11 @@ func Load(ctx context.Context, s Spec, weights []float32, batch int, c Compute) 
 		return nil, err
 	}
 	if n := s.UNet.NumParams(); len(weights) != n {
-		return nil, fmt.Errorf("there are %d weights and the network takes %d: the model's files do not belong together", len(weights), n)
+		return nil, sentence.Errorf("there are %d weights and the network takes %d: the model's files do not belong together", len(weights), n)
 	}
 	net, err := program.NewNet(ctx, s.UNet, weights, batch, c)
 	if err != nil {
-		return nil, fmt.Errorf("the sampling program could not be made: %w", err)
+		return nil, sentence.Errorf("the sampling program could not be made: %w", err)
 	}
 	return net, nil
 }

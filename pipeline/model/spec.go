@@ -10,6 +10,7 @@ import (
 
 	"unnoise/pipeline/data"
 	"unnoise/pipeline/diffusion"
+	"unnoise/runtime/sentence"
 	"unnoise/runtime/unet"
 )
 
@@ -27,7 +28,7 @@ type OptionError struct {
 
 // Unusable returns an *OptionError, which wraps ErrOption, about the choice named field.
 func Unusable(field, format string, args ...any) error {
-	return &OptionError{Field: field, err: fmt.Errorf("%w: "+format, append([]any{ErrOption}, args...)...)}
+	return &OptionError{Field: field, err: fmt.Errorf("%w: %w", ErrOption, sentence.Errorf(format, args...))}
 }
 
 func (e *OptionError) Error() string { return e.err.Error() }
@@ -48,13 +49,13 @@ type Spec struct {
 // Validate reports the first thing in s that cannot be used. Specs come from files, so everything is checked.
 func (s Spec) Validate() error {
 	if s.Version < 1 {
-		return errors.New("the model description has no version: it is damaged or not one of Unnoise's")
+		return sentence.Errorf("the model description has no version: it is damaged or not one of Unnoise's")
 	}
 	if s.Version > Version {
-		return fmt.Errorf("the model description has version %d, and this program reads up to %d: use a newer Unnoise", s.Version, Version)
+		return sentence.Errorf("the model description has version %d, and this program reads up to %d: use a newer Unnoise", s.Version, Version)
 	}
 	if err := s.UNet.Validate(); err != nil {
-		return fmt.Errorf("the network in the model description: %w", err)
+		return sentence.Errorf("the network in the model description: %w", err)
 	}
 	if _, err := diffusion.ParseObjective(string(s.Objective)); err != nil {
 		return Unusable("objective", "%w", err)
@@ -68,7 +69,7 @@ func (s Spec) Validate() error {
 	w, h := s.UNet.Size()
 	pp := s.Preprocess
 	if pp.Width != w || pp.Height != h || pp.Channels != s.UNet.InChannels || s.UNet.InChannels != s.UNet.OutChannels {
-		return fmt.Errorf("the model description contradicts itself: pictures of %d×%d×%d for a network of %d×%d×%d→%d",
+		return sentence.Errorf("the model description contradicts itself: pictures of %d×%d×%d for a network of %d×%d×%d→%d",
 			pp.Width, pp.Height, pp.Channels, w, h, s.UNet.InChannels, s.UNet.OutChannels)
 	}
 	embeds := 0
@@ -76,7 +77,7 @@ func (s Spec) Validate() error {
 		embeds = *s.UNet.NumClassEmbeds
 	}
 	if n := s.labels(); (n > 1 || embeds != 0) && n != embeds {
-		return fmt.Errorf("the model description contradicts itself: %d labels for a network that knows %d", n, embeds)
+		return sentence.Errorf("the model description contradicts itself: %d labels for a network that knows %d", n, embeds)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"fmt"
 	"image"
 	"image/color"
 	"image/draw"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 // Animation says how frames are shown. Animations repeat for ever.
@@ -50,7 +50,7 @@ func look(ctx context.Context, fr Frames, a Animation, visit func(image.Image)) 
 		return survey{}, errNoFrames
 	}
 	if a.Delay < 0 || a.Hold < 0 || a.Delay > maxDelay || a.Hold > maxDelay-a.Delay {
-		return survey{}, fmt.Errorf("a frame cannot be shown for %v", a.Delay+a.Hold)
+		return survey{}, sentence.Errorf("a frame cannot be shown for %v", a.Delay+a.Hold)
 	}
 	s := survey{gray: true, opaque: true}
 	for i := range fr.N {
@@ -62,7 +62,7 @@ func look(ctx context.Context, fr Frames, a Animation, visit func(image.Image)) 
 		case i == 0:
 			s.size = size
 		case size != s.size:
-			return survey{}, fmt.Errorf("frame %d has %v pixels and the first has %v: an animation needs one size", i+1, size, s.size)
+			return survey{}, sentence.Errorf("frame %d has %v pixels and the first has %v: an animation needs one size", i+1, size, s.size)
 		}
 		if _, ok := img.(*image.Gray); !ok {
 			s.gray = false
@@ -81,7 +81,7 @@ func frame(ctx context.Context, fr Frames, i int) (image.Image, error) {
 	}
 	img, err := fr.At(i)
 	if err != nil {
-		return nil, fmt.Errorf("frame %d: %w", i+1, err)
+		return nil, sentence.Errorf("frame %d: %w", i+1, err)
 	}
 	return img, nil
 }
@@ -126,12 +126,12 @@ func WriteGIF(ctx context.Context, path string, fr Frames, a Animation) error {
 		pos -= n
 	})
 	if err != nil {
-		return fmt.Errorf("write GIF: %w", err)
+		return sentence.Errorf("write GIF: %w", err)
 	}
 	pal, dither := choosePalette(exact, sample, s.opaque)
 	scale := max(a.Scale, 1)
 	if s.size.X > 65535/scale || s.size.Y > 65535/scale {
-		return fmt.Errorf("write GIF: its frames would have %v times %d pixels, a GIF has at most 65535 a side", s.size, scale)
+		return sentence.Errorf("write GIF: its frames would have %v times %d pixels, a GIF has at most 65535 a side", s.size, scale)
 	}
 	g := gif.GIF{
 		Image: make([]*image.Paletted, fr.N), Delay: make([]int, fr.N), Disposal: make([]byte, fr.N),
@@ -142,7 +142,7 @@ func WriteGIF(ctx context.Context, path string, fr Frames, a Animation) error {
 	for i := range fr.N {
 		img, err := frame(gctx, fr, i)
 		if err != nil {
-			return fmt.Errorf("write GIF: %w", errOr(group.Wait(), err))
+			return sentence.Errorf("write GIF: %w", errOr(group.Wait(), err))
 		}
 		g.Delay[i] = int((a.delay(i, fr.N) + 5*time.Millisecond) / (10 * time.Millisecond))
 		g.Disposal[i] = gif.DisposalNone
@@ -169,7 +169,7 @@ func WriteGIF(ctx context.Context, path string, fr Frames, a Animation) error {
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return fmt.Errorf("write GIF: %w", err)
+		return sentence.Errorf("write GIF: %w", err)
 	}
 	return writeBuffered(path, func(w io.Writer) error { return gif.EncodeAll(w, &g) })
 }

@@ -5,12 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"image"
 	"image/draw"
 	"io"
 	"time"
+
+	"unnoise/runtime/sentence"
 )
 
 // WriteAPNG writes an animated PNG, atomically (PNG 3rd edition, 11.3.6): lossless, with partial transparency, shown by
@@ -19,7 +19,7 @@ import (
 func WriteAPNG(ctx context.Context, path string, fr Frames, a Animation, meta *Meta) error {
 	s, err := look(ctx, fr, a, nil)
 	if err != nil {
-		return fmt.Errorf("write APNG: %w", err)
+		return sentence.Errorf("write APNG: %w", err)
 	}
 	if meta != nil && meta.Width == 0 {
 		m := *meta
@@ -101,7 +101,7 @@ func appendFrame(w io.Writer, one io.Reader, i, n int, size image.Point, delay t
 		}
 	}
 	if !pixels {
-		return errors.New("a frame has no pixels")
+		return sentence.Errorf("a frame has no pixels")
 	}
 	_, err := w.Write(out)
 	return err

@@ -2,7 +2,6 @@ package picture
 
 import (
 	"context"
-	"fmt"
 	"image"
 	"image/color"
 	"image/draw"
@@ -16,6 +15,8 @@ import (
 	"golang.org/x/image/font/opentype"
 	"golang.org/x/image/font/sfnt"
 	"golang.org/x/image/math/fixed"
+
+	"unnoise/runtime/sentence"
 )
 
 // GridOptions say how a contact sheet looks. The zero value is a square grid without gaps on white.
@@ -41,10 +42,10 @@ func Grid(ctx context.Context, fr Frames, o GridOptions) (*image.RGBA, error) {
 		return nil, errNoFrames
 	}
 	if o.Labels != nil && len(o.Labels) != fr.N {
-		return nil, fmt.Errorf("there are %d labels for %d pictures", len(o.Labels), fr.N)
+		return nil, sentence.Errorf("there are %d labels for %d pictures", len(o.Labels), fr.N)
 	}
 	if o.Columns < 0 || o.Spacing < 0 || o.Scale < 0 {
-		return nil, fmt.Errorf("a grid cannot have %d columns, spacing %d and scale %d", o.Columns, o.Spacing, o.Scale)
+		return nil, sentence.Errorf("a grid cannot have %d columns, spacing %d and scale %d", o.Columns, o.Spacing, o.Scale)
 	}
 	imgs := make([]image.Image, fr.N) // at their own size, the sheet itself is larger
 	w, h := 1, 1
@@ -54,7 +55,7 @@ func Grid(ctx context.Context, fr Frames, o GridOptions) (*image.RGBA, error) {
 		}
 		img, err := fr.At(i)
 		if err != nil {
-			return nil, fmt.Errorf("picture %d: %w", i+1, err)
+			return nil, sentence.Errorf("picture %d: %w", i+1, err)
 		}
 		imgs[i] = img
 		w, h = max(w, img.Bounds().Dx()), max(h, img.Bounds().Dy())
@@ -75,7 +76,7 @@ func Grid(ctx context.Context, fr Frames, o GridOptions) (*image.RGBA, error) {
 	fw := float64(cols)*(float64(w)*float64(scale)+float64(o.Spacing)) + float64(o.Spacing)
 	fh := float64(rows)*(float64(h)*float64(scale)+float64(below)+float64(o.Spacing)) + float64(o.Spacing)
 	if fw*fh > MaxPixels {
-		return nil, fmt.Errorf("the grid would have %.0f×%.0f pixels, more than %d: use fewer pictures or a smaller scale", fw, fh, MaxPixels)
+		return nil, sentence.Errorf("the grid would have %.0f×%.0f pixels, more than %d: use fewer pictures or a smaller scale", fw, fh, MaxPixels)
 	}
 	sheet := image.NewRGBA(image.Rect(0, 0, int(fw), int(fh)))
 	bg := o.Background
@@ -115,17 +116,17 @@ type labeller struct{ d font.Drawer }
 func newLabeller(dst draw.Image, bg color.Color, other *opentype.Font) (*labeller, error) {
 	f, err := builtin()
 	if err != nil {
-		return nil, fmt.Errorf("load the label font: %w", err)
+		return nil, sentence.Errorf("load the label font: %w", err)
 	}
 	options := &opentype.FaceOptions{Size: labelSize, DPI: 72, Hinting: font.HintingFull}
 	face, err := opentype.NewFace(f, options)
 	if err != nil {
-		return nil, fmt.Errorf("load the label font: %w", err)
+		return nil, sentence.Errorf("load the label font: %w", err)
 	}
 	if other != nil {
 		second, err := opentype.NewFace(other, options)
 		if err != nil {
-			return nil, fmt.Errorf("load the second label font: %w", err)
+			return nil, sentence.Errorf("load the second label font: %w", err)
 		}
 		face = &faces{Face: face, font: f, second: second}
 	}

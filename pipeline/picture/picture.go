@@ -6,14 +6,14 @@
 package picture
 
 import (
-	"errors"
-	"fmt"
 	"image"
 	"image/color"
 	"image/draw"
 	"image/png"
 	"math"
 	"os"
+
+	"unnoise/runtime/sentence"
 )
 
 // MaxPixels is the largest picture read or drawn, in pixels: 16,384 by 8,192, half a gigabyte as RGBA.
@@ -47,7 +47,7 @@ func FromCHW(x []float32, c, h, w int) (image.Image, error) {
 	for k := range c {
 		for i, v := range x[k*n : (k+1)*n] {
 			if v-v != 0 { // NaN or ±Inf
-				return nil, fmt.Errorf("the picture's value %d is %v: the model has diverged", k*n+i, v)
+				return nil, sentence.Errorf("the picture's value %d is %v: the model has diverged", k*n+i, v)
 			}
 			pix[i*stride+k] = toByte(v)
 		}
@@ -90,13 +90,13 @@ func ToCHW(dst []float32, img image.Image, c int) error {
 
 func checkCHW(n, c, h, w int) error {
 	if c != 1 && c != 3 && c != 4 {
-		return fmt.Errorf("a picture has 1, 3 or 4 channels, not %d", c)
+		return sentence.Errorf("a picture has 1, 3 or 4 channels, not %d", c)
 	}
 	if h < 1 || w < 1 || h > MaxPixels/w {
-		return fmt.Errorf("a picture cannot be %d×%d", w, h)
+		return sentence.Errorf("a picture cannot be %d×%d", w, h)
 	}
 	if n != c*h*w {
-		return fmt.Errorf("%d values cannot be a %d×%d picture of %d channels", n, w, h, c)
+		return sentence.Errorf("%d values cannot be a %d×%d picture of %d channels", n, w, h, c)
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func Scale(img image.Image, factor int) (image.Image, error) {
 	b := img.Bounds()
 	w, h := b.Dx(), b.Dy()
 	if w < 1 || h < 1 || factor > MaxPixels || w*factor > MaxPixels/factor/h {
-		return nil, fmt.Errorf("a %d×%d picture cannot be enlarged %d times: the limit is %d pixels", w, h, factor, MaxPixels)
+		return nil, sentence.Errorf("a %d×%d picture cannot be enlarged %d times: the limit is %d pixels", w, h, factor, MaxPixels)
 	}
 	if _, bytes, _ := pixels(img); bytes == 0 {
 		m := image.NewNRGBA(image.Rect(0, 0, w, h))
@@ -176,17 +176,17 @@ func Read(path string) (image.Image, error) {
 	defer func() { _ = f.Close() }()
 	cfg, err := png.DecodeConfig(f)
 	if err == nil && (cfg.Width < 1 || cfg.Height < 1 || cfg.Height > MaxPixels/cfg.Width) {
-		err = fmt.Errorf("it claims %d×%d pixels, more than %d", cfg.Width, cfg.Height, MaxPixels)
+		err = sentence.Errorf("it claims %d×%d pixels, more than %d", cfg.Width, cfg.Height, MaxPixels)
 	}
 	if err == nil {
 		_, err = f.Seek(0, 0)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read picture %s: %w", path, err)
+		return nil, sentence.Errorf("read picture %s: %w", path, err)
 	}
 	img, err := png.Decode(f)
 	if err != nil {
-		return nil, fmt.Errorf("read picture %s: %w", path, err)
+		return nil, sentence.Errorf("read picture %s: %w", path, err)
 	}
 	return img, nil
 }
@@ -203,6 +203,6 @@ func FramesOf(imgs []image.Image) Frames {
 	return Frames{N: len(imgs), At: func(i int) (image.Image, error) { return imgs[i], nil }}
 }
 
-var errNoFrames = errors.New("there are no pictures to write")
+var errNoFrames = sentence.Errorf("there are no pictures to write")
 
 func luma(c color.Color) uint8 { return color.GrayModel.Convert(c).(color.Gray).Y }

@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 // MetaFormat is the version of the `unnoise` chunk's JSON that this program writes.
@@ -48,7 +49,7 @@ type Meta struct {
 }
 
 // ErrNoMeta is returned by ReadMeta for a sound PNG without an `unnoise` chunk.
-var ErrNoMeta = errors.New("the picture carries no Unnoise metadata")
+var ErrNoMeta = sentence.Errorf("the picture carries no Unnoise metadata")
 
 // parameters is the text that image browsers read: the prompt, if any, on its own line (here the class), then
 // "Key: value" pairs; values with a comma, colon or line break are quoted as JSON. This is the form that
@@ -88,14 +89,14 @@ func EncodePNG(w io.Writer, img image.Image, meta *Meta) error {
 		}
 		js, err := json.Marshal(m)
 		if err != nil {
-			return fmt.Errorf("encode picture metadata: %w", err)
+			return sentence.Errorf("encode picture metadata: %w", err)
 		}
 		chunks = appendText(chunks, "parameters", m.parameters())
 		chunks = appendChunk(chunks, "iTXt", international("unnoise", string(js)))
 	}
 	// image/png writes no text chunks: they are slipped in behind the signature and IHDR, which have a fixed length.
 	if err := png.Encode(&insert{w: w, at: len(pngSignature) + 25, extra: chunks}, img); err != nil {
-		return fmt.Errorf("encode PNG: %w", err)
+		return sentence.Errorf("encode PNG: %w", err)
 	}
 	return nil
 }
@@ -183,7 +184,7 @@ func ReadText(r io.Reader) (map[string]string, error) {
 			continue
 		}
 		if n++; n > maxTexts || size > maxText {
-			return nil, errors.New("it holds more text than a picture has use for")
+			return nil, sentence.Errorf("it holds more text than a picture has use for")
 		}
 		raw, err := c.read()
 		if err != nil {
@@ -191,7 +192,7 @@ func ReadText(r io.Reader) (map[string]string, error) {
 		}
 		key, text, err := parseText(kind, raw)
 		if err != nil {
-			return nil, fmt.Errorf("its %s chunk is broken: %w", kind, err)
+			return nil, sentence.Errorf("its %s chunk is broken: %w", kind, err)
 		}
 		if _, ok := texts[key]; !ok {
 			texts[key] = text
@@ -208,7 +209,7 @@ func ReadMeta(path string) (Meta, error) {
 	defer func() { _ = f.Close() }()
 	m, err := DecodeMeta(f)
 	if err != nil {
-		return Meta{}, fmt.Errorf("read metadata of %s: %w", path, err)
+		return Meta{}, sentence.Errorf("read metadata of %s: %w", path, err)
 	}
 	return m, nil
 }
@@ -225,10 +226,10 @@ func DecodeMeta(r io.Reader) (Meta, error) {
 	}
 	var m Meta
 	if err := json.Unmarshal([]byte(js), &m); err != nil {
-		return Meta{}, fmt.Errorf("its Unnoise metadata is broken: %w", err)
+		return Meta{}, sentence.Errorf("its Unnoise metadata is broken: %w", err)
 	}
 	if m.Format > MetaFormat {
-		return Meta{}, fmt.Errorf("its metadata has format %d and this Unnoise knows up to %d: update Unnoise", m.Format, MetaFormat)
+		return Meta{}, sentence.Errorf("its metadata has format %d and this Unnoise knows up to %d: update Unnoise", m.Format, MetaFormat)
 	}
 	m.Parameters = texts["parameters"]
 	return m, nil
@@ -268,7 +269,7 @@ func (c *chunks) next() (kind string, size int64, err error) {
 	if !c.started {
 		var sig [len(pngSignature)]byte
 		if _, err := io.ReadFull(c.r, sig[:]); err != nil || string(sig[:]) != pngSignature {
-			return "", 0, errors.New("it is not a PNG")
+			return "", 0, sentence.Errorf("it is not a PNG")
 		}
 	}
 	if err := c.skip(); err != nil {
@@ -280,10 +281,10 @@ func (c *chunks) next() (kind string, size int64, err error) {
 	n := binary.BigEndian.Uint32(c.head[:])
 	kind = string(c.head[4:])
 	if n > 1<<31-1 || kind == "IEND" && n != 0 {
-		return "", 0, fmt.Errorf("its chunk %q claims %d bytes", kind, n)
+		return "", 0, sentence.Errorf("its chunk %q claims %d bytes", kind, n)
 	}
 	if !c.started && (kind != "IHDR" || n != 13) {
-		return "", 0, errors.New("it is not a PNG: its first chunk is not IHDR")
+		return "", 0, sentence.Errorf("it is not a PNG: its first chunk is not IHDR")
 	}
 	c.started, c.left = true, int64(n)+4
 	return kind, int64(n), nil
@@ -305,7 +306,7 @@ func (c *chunks) read() ([]byte, error) {
 	c.left = 0
 	data, sum := raw[:len(raw)-4], binary.BigEndian.Uint32(raw[len(raw)-4:])
 	if crc32.Update(crc32.ChecksumIEEE(c.head[4:]), crc32.IEEETable, data) != sum {
-		return nil, fmt.Errorf("its %s chunk is damaged: the checksum is wrong", c.head[4:])
+		return nil, sentence.Errorf("its %s chunk is damaged: the checksum is wrong", c.head[4:])
 	}
 	return data, nil
 }
@@ -322,7 +323,7 @@ func (c *chunks) copyTo(w io.Writer) error {
 
 func cutShort(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("it is cut short")
+		return sentence.Errorf("it is cut short")
 	}
 	return err
 }
@@ -331,25 +332,25 @@ func cutShort(err error) error {
 func parseText(kind string, data []byte) (key, text string, err error) {
 	k, rest, ok := bytes.Cut(data, []byte{0})
 	if !ok || len(k) < 1 || len(k) > 79 {
-		return "", "", errors.New("it has no keyword")
+		return "", "", sentence.Errorf("it has no keyword")
 	}
 	key = latin1(k)
 	compressed := false
 	switch kind {
 	case "zTXt":
 		if len(rest) < 1 || rest[0] != 0 {
-			return "", "", errors.New("unknown compression")
+			return "", "", sentence.Errorf("unknown compression")
 		}
 		rest, compressed = rest[1:], true
 	case "iTXt":
 		if len(rest) < 2 || rest[0] > 1 || rest[1] != 0 {
-			return "", "", errors.New("unknown compression")
+			return "", "", sentence.Errorf("unknown compression")
 		}
 		compressed = rest[0] == 1
 		rest = rest[2:]
 		for range 2 { // language, translated keyword
 			if _, rest, ok = bytes.Cut(rest, []byte{0}); !ok {
-				return "", "", errors.New("it ends in its keyword")
+				return "", "", sentence.Errorf("it ends in its keyword")
 			}
 		}
 	}
@@ -362,14 +363,14 @@ func parseText(kind string, data []byte) (key, text string, err error) {
 			return "", "", err
 		}
 		if len(rest) > maxText {
-			return "", "", errors.New("it grows too large when unpacked")
+			return "", "", sentence.Errorf("it grows too large when unpacked")
 		}
 	}
 	if kind != "iTXt" {
 		return key, latin1(rest), nil
 	}
 	if !utf8.Valid(rest) {
-		return "", "", errors.New("it is not UTF-8")
+		return "", "", sentence.Errorf("it is not UTF-8")
 	}
 	return key, string(rest), nil
 }

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"image"
 	"io"
 	"time"
 
 	"github.com/HugoSmits86/nativewebp"
+
+	"unnoise/runtime/sentence"
 )
 
 // WriteWebP writes an animated, lossless WebP, atomically. The frames are compressed by nativewebp, which writes single
@@ -18,11 +18,11 @@ import (
 func WriteWebP(ctx context.Context, path string, fr Frames, a Animation) error {
 	s, err := look(ctx, fr, a, nil)
 	if err != nil {
-		return fmt.Errorf("write WebP: %w", err)
+		return sentence.Errorf("write WebP: %w", err)
 	}
 	scale := max(a.Scale, 1)
 	if s.size.X > 16384/scale || s.size.Y > 16384/scale {
-		return fmt.Errorf("write WebP: its frames would have %v times %d pixels, a WebP has at most 16384 a side", s.size, scale)
+		return sentence.Errorf("write WebP: its frames would have %v times %d pixels, a WebP has at most 16384 a side", s.size, scale)
 	}
 	size := s.size.Mul(scale)
 	flags := byte(0x02) // animation
@@ -35,11 +35,11 @@ func WriteWebP(ctx context.Context, path string, fr Frames, a Animation) error {
 	for i := range fr.N {
 		img, err := frame(ctx, fr, i)
 		if err != nil {
-			return fmt.Errorf("write WebP: %w", err)
+			return sentence.Errorf("write WebP: %w", err)
 		}
 		data, err := encodeVP8L(img, scale)
 		if err != nil {
-			return fmt.Errorf("write WebP: frame %d: %w", i+1, err)
+			return sentence.Errorf("write WebP: frame %d: %w", i+1, err)
 		}
 		h := uint24(uint24(make([]byte, 6), size.X-1), size.Y-1) // at the upper left corner
 		h = uint24(h, int(a.delay(i, fr.N)/time.Millisecond))
@@ -47,7 +47,7 @@ func WriteWebP(ctx context.Context, path string, fr Frames, a Animation) error {
 		body = riffChunk(body, "ANMF", append(h, data...))
 	}
 	if len(body) > 1<<31 {
-		return errors.New("write WebP: the animation takes more than 2 GB")
+		return sentence.Errorf("write WebP: the animation takes more than 2 GB")
 	}
 	return writeBuffered(path, func(w io.Writer) error {
 		if _, err := w.Write(binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(len(body)))); err != nil {
@@ -70,7 +70,7 @@ func encodeVP8L(img image.Image, scale int) ([]byte, error) {
 	}
 	const file = 12 // RIFF, length, WEBP
 	if b.Len() < file+8 || string(b.Bytes()[file:file+4]) != "VP8L" {
-		return nil, errors.New("the encoder wrote no VP8L chunk")
+		return nil, sentence.Errorf("the encoder wrote no VP8L chunk")
 	}
 	return b.Bytes()[file:], nil
 }

@@ -4,12 +4,13 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
-	"fmt"
 	"hash/crc32"
 	"image"
 	"io"
 	"io/fs"
 	"time"
+
+	"unnoise/runtime/sentence"
 )
 
 // Entry is one picture of an archive.
@@ -34,15 +35,15 @@ func WriteZip(ctx context.Context, path string, n int, at func(i int) (Entry, er
 			}
 			e, err := at(i)
 			if err != nil {
-				return fmt.Errorf("picture %d: %w", i+1, err)
+				return sentence.Errorf("picture %d: %w", i+1, err)
 			}
 			if !fs.ValidPath(e.Name) || e.Name == "." || seen[e.Name] {
-				return fmt.Errorf("picture %d cannot be named %q in the archive", i+1, e.Name)
+				return sentence.Errorf("picture %d cannot be named %q in the archive", i+1, e.Name)
 			}
 			seen[e.Name] = true
 			var b bytes.Buffer
 			if err := EncodePNG(&b, e.Image, e.Meta); err != nil {
-				return fmt.Errorf("picture %d: %w", i+1, err)
+				return sentence.Errorf("picture %d: %w", i+1, err)
 			}
 			size := uint64(b.Len())
 			f, err := z.CreateRaw(&zip.FileHeader{

@@ -8,12 +8,11 @@ package sampler
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"unnoise/pipeline/diffusion"
+	"unnoise/runtime/sentence"
 )
 
 // Step is what a callback sees of one step: views that the sampler reuses, valid only
@@ -87,7 +86,7 @@ func Levels(p diffusion.Process, o Options) ([]diffusion.Level, error) {
 func find(name string) (method, error) {
 	i := slices.IndexFunc(methods, func(m method) bool { return m.name == name })
 	if i < 0 {
-		return method{}, fmt.Errorf("there is no sampler %q; choose one of %s", name, strings.Join(Names(), ", "))
+		return method{}, sentence.Errorf("there is no sampler %q; choose one of %s", name, strings.Join(Names(), ", "))
 	}
 	return methods[i], nil
 }
@@ -107,7 +106,7 @@ func (m method) levels(p diffusion.Process, o Options) ([]diffusion.Level, error
 			if _, plain := p.Levels(o.Steps, s); plain != nil {
 				return nil, plain
 			}
-			return nil, fmt.Errorf("sampler %s with %s spacing takes fewer than %d steps on this model", m.name, s, o.Steps)
+			return nil, sentence.Errorf("sampler %s with %s spacing takes fewer than %d steps on this model", m.name, s, o.Steps)
 		}
 		return slices.Delete(ls, o.Steps, o.Steps+1), nil
 	}
@@ -128,13 +127,13 @@ func Sample(ctx context.Context, d diffusion.Denoiser, p diffusion.Process, x []
 	}
 	switch noisy := o.Name == "ddpm" || o.Eta > 0; {
 	case n < 1 || len(x) == 0 || len(x)%n != 0:
-		return fmt.Errorf("%d numbers are not the noise of %d samples", len(x), n)
+		return sentence.Errorf("%d numbers are not the noise of %d samples", len(x), n)
 	case !(o.Eta >= 0 && o.Eta <= 1):
-		return fmt.Errorf("eta must be between 0 and 1, not %g", o.Eta)
+		return sentence.Errorf("eta must be between 0 and 1, not %g", o.Eta)
 	case o.Eta > 0 && o.Name != "ddim":
-		return fmt.Errorf("eta belongs to the sampler ddim; %s has none, so leave it at 0", o.Name)
+		return sentence.Errorf("eta belongs to the sampler ddim; %s has none, so leave it at 0", o.Name)
 	case noisy && o.Noise == nil:
-		return fmt.Errorf("sampler %s with eta %g adds noise at each step, and no source of noise was given", o.Name, o.Eta)
+		return sentence.Errorf("sampler %s with eta %g adds noise at each step, and no source of noise was given", o.Name, o.Eta)
 	}
 	prior := p.PriorStd()
 	for i, v := range x {
@@ -161,7 +160,7 @@ func (r *run) steps() int { return len(r.levels) - 1 }
 func (r *run) begin(i int) (now, next diffusion.Level, err error) {
 	now, next = r.levels[i], r.levels[i+1]
 	if err = r.predict(r.x, now, r.x0, r.eps); err != nil {
-		return now, next, fmt.Errorf("sampling step %d of %d: %w", i+1, r.steps(), err)
+		return now, next, sentence.Errorf("sampling step %d of %d: %w", i+1, r.steps(), err)
 	}
 	if r.o.Callback != nil {
 		err = r.o.Callback(Step{Index: i, Total: r.steps(), Level: now, Xt: r.x, X0: r.x0, Eps: r.eps})
@@ -169,7 +168,7 @@ func (r *run) begin(i int) (now, next diffusion.Level, err error) {
 	return now, next, err
 }
 
-var errNotFinite = errors.New("the network's prediction is not finite; its weights are damaged or its training has diverged")
+var errNotFinite = sentence.Errorf("the network's prediction is not finite; its weights are damaged or its training has diverged")
 
 // predict fills x0 (clipped if asked for) and the eps that agrees with it.
 func (r *run) predict(x []float32, l diffusion.Level, x0, eps []float32) error {

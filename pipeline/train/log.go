@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"unnoise/pipeline/eval"
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 // LogName is the name of the log in a run's folder: JSON, one Record a line.
@@ -64,7 +64,7 @@ func ReadLog(path string) ([]Record, error) {
 	defer func() { _ = f.Close() }()
 	recs, _, err := decodeLog(f)
 	if err != nil {
-		return nil, fmt.Errorf("the log %s: %w", path, err)
+		return nil, sentence.Errorf("the log %s: %w", path, err)
 	}
 	return recs, nil
 }
@@ -78,13 +78,13 @@ func decodeLog(r io.Reader) (recs []Record, size int64, err error) {
 		case errors.Is(err, io.EOF): // no line end: still being written, or cut short
 			return recs, size, nil
 		case errors.Is(err, bufio.ErrBufferFull):
-			return nil, 0, fmt.Errorf("line %d is longer than %d bytes", n, maxLogLine)
+			return nil, 0, sentence.Errorf("line %d is longer than %d bytes", n, maxLogLine)
 		case err != nil:
 			return nil, 0, err
 		}
 		var rec Record
 		if err := json.Unmarshal(line, &rec); err != nil {
-			return nil, 0, fmt.Errorf("line %d is damaged: %w", n, err)
+			return nil, 0, sentence.Errorf("line %d is damaged: %w", n, err)
 		}
 		recs = append(recs, rec)
 		size += int64(len(line))
@@ -118,7 +118,7 @@ func rewindLog(path string, step int64) error {
 	}
 	recs, size, err := decodeLog(bytes.NewReader(b))
 	if err != nil {
-		return fmt.Errorf("the log %s: %w", path, err)
+		return sentence.Errorf("the log %s: %w", path, err)
 	}
 	var keep bytes.Buffer
 	lines := bytes.SplitAfter(b[:size], []byte("\n"))

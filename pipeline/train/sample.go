@@ -25,7 +25,7 @@ func (l *loop) weights(ctx context.Context, name string) (*program.Net, error) {
 	if l.net == nil {
 		net, err := program.NewNet(ctx, l.j.Spec.UNet, nil, min(netBatch, l.j.Config.SampleCount), l.j.Compute)
 		if err != nil {
-			return nil, fmt.Errorf("the sampling program could not be made: %w", err)
+			return nil, sentence.Errorf("the sampling program could not be made: %w", err)
 		}
 		l.net = net
 	}

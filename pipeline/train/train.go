@@ -54,7 +54,7 @@ type Outcome struct {
 }
 
 // ErrDiverged is returned when a run diverged more often than it is mended.
-var ErrDiverged = errors.New("the training diverged")
+var ErrDiverged = sentence.Errorf("the training diverged")
 
 // Run trains a job from its newest checkpoint, or from the beginning where there is none, until its last step is done
 // or ctx ends; then it saves, and returns no error. An error means that the run could not go on; what was saved
@@ -75,7 +75,7 @@ func Run(ctx context.Context, j Job) (Outcome, error) {
 	}
 	// The state is that of the last finished step, whatever happened in the one after.
 	if serr := l.save(context.WithoutCancel(ctx)); serr != nil {
-		err = errors.Join(err, fmt.Errorf("the last checkpoint could not be saved, so the run stands at step %d: %w", l.saved, serr))
+		err = errors.Join(err, sentence.Errorf("the last checkpoint could not be saved, so the run stands at step %d: %w", l.saved, serr))
 	}
 	return Outcome{Step: l.step, Done: l.step >= j.Config.Steps}, err
 }
@@ -147,7 +147,7 @@ func prepare(ctx context.Context, j Job) (*loop, error) {
 		return nil, err
 	}
 	if j.Cache.Dim() != j.Spec.Dim() {
-		return nil, fmt.Errorf("the decoded pictures have %d values and the network takes %d: decode them again", j.Cache.Dim(), j.Spec.Dim())
+		return nil, sentence.Errorf("the decoded pictures have %d values and the network takes %d: decode them again", j.Cache.Dim(), j.Spec.Dim())
 	}
 	l := &loop{j: j, saved: -1, before: memory.Resident(), ema: NewPowerEMA(j.Config.EMAWidth), c: counters{Version: 1, LRScale: 1}}
 	var err error
@@ -170,7 +170,7 @@ func prepare(ctx context.Context, j Job) (*loop, error) {
 		ClipNorm: c.ClipNorm, Beta1: c.Beta1, Beta2: c.Beta2, Eps: c.Eps, WeightDecay: c.WeightDecay,
 	}, j.Compute)
 	if err != nil {
-		return nil, fmt.Errorf("the training program could not be made: %w", err)
+		return nil, sentence.Errorf("the training program could not be made: %w", err)
 	}
 	return l, nil
 }
@@ -183,7 +183,7 @@ func open(ctx context.Context, j Job) (*loop, error) {
 	}
 	for _, d := range []string{CheckpointDir, SampleDir} {
 		if err := os.MkdirAll(filepath.Join(j.Dir, d), 0o777); err != nil {
-			return l, fmt.Errorf("the run's folder cannot be written: %w", err)
+			return l, sentence.Errorf("the run's folder cannot be written: %w", err)
 		}
 	}
 	if err := durable.Sweep(filepath.Join(j.Dir, SampleDir)); err != nil {
@@ -195,7 +195,7 @@ func open(ctx context.Context, j Job) (*loop, error) {
 	path := filepath.Join(j.Dir, LogName)
 	l.log, err = openLog(path, l.step)
 	if err != nil {
-		return l, fmt.Errorf("the run's log cannot be written: %w", err)
+		return l, sentence.Errorf("the run's log cannot be written: %w", err)
 	}
 	recs, err := ReadLog(path)
 	if err != nil {
@@ -247,11 +247,11 @@ func (l *loop) restore() error {
 
 func (l *loop) setCheckpoint(c checkpoint.Checkpoint) error {
 	if c.UNet.NumParams() != l.j.Spec.UNet.NumParams() || len(c.State.EMA) != 1 {
-		return fmt.Errorf("the checkpoint of step %d belongs to another network: %d weights, not %d", c.Step, c.UNet.NumParams(), l.j.Spec.UNet.NumParams())
+		return sentence.Errorf("the checkpoint of step %d belongs to another network: %d weights, not %d", c.Step, c.UNet.NumParams(), l.j.Spec.UNet.NumParams())
 	}
 	var k counters
 	if err := json.Unmarshal(c.Extra, &k); err != nil || k.Version != 1 || !(k.LRScale > 0) {
-		return fmt.Errorf("the checkpoint of step %d has counters this program cannot read: %w", c.Step, err)
+		return sentence.Errorf("the checkpoint of step %d has counters this program cannot read: %w", c.Step, err)
 	}
 	if err := l.trainer.SetState(c.State); err != nil {
 		return err
@@ -297,7 +297,7 @@ func (l *loop) train(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return fmt.Errorf("training step %d: %w", l.step+1, err)
+			return sentence.Errorf("training step %d: %w", l.step+1, err)
 		}
 		l.step++
 		took := time.Since(began)
@@ -338,7 +338,7 @@ func (l *loop) intervals(ctx context.Context, lr float64) error {
 			}
 		}
 		if err := l.log.add(rec); err != nil {
-			return fmt.Errorf("the log cannot be written: %w", err)
+			return sentence.Errorf("the log cannot be written: %w", err)
 		}
 		l.c.Window = window{}
 		l.emit(Logged{rec})

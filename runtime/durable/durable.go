@@ -19,6 +19,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"unnoise/runtime/sentence"
 )
 
 // TempPrefix begins the name of every temporary file and folder this package makes. What carries it and is not being
@@ -67,10 +69,10 @@ func (d Disk) WriteFile(path string, write func(io.Writer) error) (err error) {
 		}
 	}()
 	if _, err := d.fill(tmp, write); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return sentence.Errorf("write %s: %w", path, err)
 	}
 	if err := os.Rename(tmp, path); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return sentence.Errorf("write %s: %w", path, err)
 	}
 	return SyncDir(filepath.Dir(path))
 }
@@ -98,7 +100,7 @@ func (d Disk) fill(path string, write func(io.Writer) error) (n int64, err error
 		return 0, err
 	}
 	if info.Size() != c.n {
-		return 0, fmt.Errorf("%d bytes were written but the file holds %d", c.n, info.Size())
+		return 0, sentence.Errorf("%d bytes were written but the file holds %d", c.n, info.Size())
 	}
 	return c.n, nil
 }
@@ -127,7 +129,7 @@ type Folder struct {
 func (d Disk) NewFolder(path string) (*Folder, error) {
 	tmp := tempName(path)
 	if err := os.Mkdir(tmp, 0o777); err != nil {
-		return nil, fmt.Errorf("create %s: %w", path, err)
+		return nil, sentence.Errorf("create %s: %w", path, err)
 	}
 	return &Folder{disk: d, tmp: tmp, dst: path, dirs: []string{tmp}}, nil
 }
@@ -136,14 +138,14 @@ func (d Disk) NewFolder(path string) (*Folder, error) {
 // in bytes. Several files may be written at once.
 func (f *Folder) Write(name string, write func(io.Writer) error) (int64, error) {
 	if !fs.ValidPath(name) || name == "." || !filepath.IsLocal(filepath.FromSlash(name)) {
-		return 0, fmt.Errorf("file name %q leads out of its folder", name)
+		return 0, sentence.Errorf("file name %q leads out of its folder", name)
 	}
 	if err := f.mkdirs(name); err != nil {
-		return 0, fmt.Errorf("write %s: %w", name, err)
+		return 0, sentence.Errorf("write %s: %w", name, err)
 	}
 	n, err := f.disk.fill(filepath.Join(f.tmp, filepath.FromSlash(name)), write)
 	if err != nil {
-		return 0, fmt.Errorf("write %s: %w", name, err)
+		return 0, sentence.Errorf("write %s: %w", name, err)
 	}
 	return n, nil
 }
@@ -175,10 +177,10 @@ func (f *Folder) Commit() error {
 	}
 	// Rename would silently replace an empty folder on Unix.
 	if _, err := os.Lstat(f.dst); err == nil {
-		return fmt.Errorf("create %s: %w", f.dst, fs.ErrExist)
+		return sentence.Errorf("create %s: %w", f.dst, fs.ErrExist)
 	}
 	if err := os.Rename(f.tmp, f.dst); err != nil {
-		return fmt.Errorf("create %s: %w", f.dst, err)
+		return sentence.Errorf("create %s: %w", f.dst, err)
 	}
 	return SyncDir(filepath.Dir(f.dst))
 }
@@ -194,12 +196,12 @@ func SyncDir(path string) error {
 	}
 	d, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("flush folder: %w", err)
+		return sentence.Errorf("flush folder: %w", err)
 	}
 	defer func() { _ = d.Close() }()
 	// Some network and FUSE file systems refuse fsync on a folder; there is nothing better to be had from them.
 	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return fmt.Errorf("flush folder %s: %w", path, err)
+		return sentence.Errorf("flush folder %s: %w", path, err)
 	}
 	return nil
 }
@@ -208,7 +210,7 @@ func SyncDir(path string) error {
 func Sweep(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return fmt.Errorf("sweep temporary files: %w", err)
+		return sentence.Errorf("sweep temporary files: %w", err)
 	}
 	var errs []error
 	for _, e := range entries {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -27,7 +26,7 @@ import (
 var notices embed.FS
 
 // ErrNoNPM says that the npm client, which fetches the library, is not on this machine.
-var ErrNoNPM = errors.New("npm was not found")
+var ErrNoNPM = sentence.Errorf("npm was not found")
 
 // Progress is told the bytes done of total and what is going on. It is called from one goroutine at a time.
 type Progress func(done, total int64, what string)
@@ -49,7 +48,7 @@ func (f finder) install(ctx context.Context, progress Progress) (lib Library, er
 	}
 	p, ok := platforms[f.goos+"/"+f.goarch]
 	if !ok {
-		return Library{}, fmt.Errorf("%w for %s/%s: build it and set %s to its path", ErrNotFound, f.goos, f.goarch, EnvVar)
+		return Library{}, sentence.Errorf("%w for %s/%s: build it and set %s to its path", ErrNotFound, f.goos, f.goarch, EnvVar)
 	}
 	lib = Library{Path: filepath.Join(f.cache, p.files[0].name), Version: Version, Source: "cache"}
 	if p.verify(ctx, lib.Path) == nil {
@@ -62,12 +61,12 @@ func (f finder) install(ctx context.Context, progress Progress) (lib Library, er
 	}
 	parent := filepath.Dir(f.cache)
 	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return Library{}, fmt.Errorf("make the cache folder: %w", err)
+		return Library{}, sentence.Errorf("make the cache folder: %w", err)
 	}
 	lock := flock.New(filepath.Join(parent, "install.lock"))
 	progress(0, tarballSize, "waiting for another install")
 	if _, err := lock.TryLockContext(ctx, 100*time.Millisecond); err != nil {
-		return Library{}, fmt.Errorf("lock %s: %w", lock.Path(), err)
+		return Library{}, sentence.Errorf("lock %s: %w", lock.Path(), err)
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	if p.verify(ctx, lib.Path) == nil { // the other install has done it
@@ -78,7 +77,7 @@ func (f finder) install(ctx context.Context, progress Progress) (lib Library, er
 	}
 	tmp, err := os.MkdirTemp(parent, tmpPrefix)
 	if err != nil {
-		return Library{}, fmt.Errorf("make a temporary folder: %w", err)
+		return Library{}, sentence.Errorf("make a temporary folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 
@@ -88,7 +87,7 @@ func (f finder) install(ctx context.Context, progress Progress) (lib Library, er
 	}
 	out := filepath.Join(tmp, "out")
 	if err := os.Mkdir(out, 0o755); err != nil {
-		return Library{}, fmt.Errorf("make a temporary folder: %w", err)
+		return Library{}, sentence.Errorf("make a temporary folder: %w", err)
 	}
 	if err := unpackFile(ctx, tarball, p, out, progress); err != nil {
 		return Library{}, err
@@ -109,15 +108,15 @@ func (f finder) install(ctx context.Context, progress Progress) (lib Library, er
 func writeNotices(dir string) error {
 	entries, err := fs.ReadDir(notices, "notices")
 	if err != nil {
-		return fmt.Errorf("read the notices: %w", err)
+		return sentence.Errorf("read the notices: %w", err)
 	}
 	for _, e := range entries {
 		b, err := fs.ReadFile(notices, "notices/"+e.Name())
 		if err != nil {
-			return fmt.Errorf("read the notices: %w", err)
+			return sentence.Errorf("read the notices: %w", err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, "onnxruntime-"+e.Name()), b, 0o644); err != nil {
-			return fmt.Errorf("write the notices: %w", err)
+			return sentence.Errorf("write the notices: %w", err)
 		}
 	}
 	return nil
@@ -129,11 +128,11 @@ const tmpPrefix = ".install-"
 func removeLeftovers(parent string) error {
 	old, err := filepath.Glob(filepath.Join(parent, tmpPrefix+"*"))
 	if err != nil {
-		return fmt.Errorf("look for leftovers: %w", err)
+		return sentence.Errorf("look for leftovers: %w", err)
 	}
 	for _, dir := range old {
 		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("remove a leftover: %w", err)
+			return sentence.Errorf("remove a leftover: %w", err)
 		}
 	}
 	return nil
@@ -142,16 +141,16 @@ func removeLeftovers(parent string) error {
 // replaceDir moves the folder from to to; what was at to goes to aside.
 func replaceDir(from, to, aside string) error {
 	if err := os.Rename(to, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("move the damaged library aside: %w", err)
+		return sentence.Errorf("move the damaged library aside: %w", err)
 	}
 	if err := durable.SyncDir(from); err != nil {
-		return fmt.Errorf("write the library: %w", err)
+		return sentence.Errorf("write the library: %w", err)
 	}
 	if err := os.Rename(from, to); err != nil {
-		return fmt.Errorf("move the library into the cache: %w", err)
+		return sentence.Errorf("move the library into the cache: %w", err)
 	}
 	if err := durable.SyncDir(filepath.Dir(to)); err != nil {
-		return fmt.Errorf("write the library: %w", err)
+		return sentence.Errorf("write the library: %w", err)
 	}
 	return nil
 }
@@ -190,7 +189,7 @@ func download(ctx context.Context, npm, dir string, progress Progress) (string, 
 	close(done)
 	watcher.Wait()
 	if ctx.Err() != nil {
-		return "", fmt.Errorf("download of ONNX Runtime: %w", ctx.Err())
+		return "", sentence.Errorf("download of ONNX Runtime: %w", ctx.Err())
 	}
 	if err != nil {
 		return "", sentence.T("npm could not fetch {{.Package}} {{.Version}} ({{.Problem}}): {{.Reason}}",
@@ -198,7 +197,7 @@ func download(ctx context.Context, npm, dir string, progress Progress) (string, 
 	}
 	tarball := filepath.Join(dir, npmPackage+"-"+Version+".tgz")
 	if _, err := os.Stat(tarball); err != nil {
-		return "", fmt.Errorf("npm left no archive of %s %s: update npm and try again", npmPackage, Version)
+		return "", sentence.Errorf("npm left no archive of %s %s: update npm and try again", npmPackage, Version)
 	}
 	progress(tarballSize, tarballSize, what)
 	return tarball, nil

@@ -9,7 +9,6 @@ package ortlib
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -25,9 +24,9 @@ const EnvVar = "UNNOISE_ORT_LIB"
 
 var (
 	// ErrNotFound says that no usable library is on this machine.
-	ErrNotFound = errors.New("ONNX Runtime " + Version + " was not found")
+	ErrNotFound = sentence.Errorf("ONNX Runtime %s was not found", Version)
 	// ErrRefused says that the library the user named is wrong, damaged or of another version.
-	ErrRefused = errors.New("ONNX Runtime library refused")
+	ErrRefused = sentence.Errorf("ONNX Runtime library refused")
 )
 
 // Library is a verified ONNX Runtime library.
@@ -53,7 +52,7 @@ func newFinder() (finder, error) {
 	f.system = systemDirs(f.goos, f.goarch)
 	exe, err := os.Executable()
 	if err != nil {
-		return f, fmt.Errorf("find the folder of the program: %w", err)
+		return f, sentence.Errorf("find the folder of the program: %w", err)
 	}
 	if real, err := filepath.EvalSymlinks(exe); err == nil {
 		exe = real
@@ -79,7 +78,7 @@ func (f finder) find(ctx context.Context) (Library, error) {
 	}
 	p, ok := platforms[f.goos+"/"+f.goarch]
 	if !ok {
-		return Library{}, fmt.Errorf("%w: none is pinned for %s/%s; set %s to a build of that version for this machine",
+		return Library{}, sentence.Errorf("%w: none is pinned for %s/%s; set %s to a build of that version for this machine",
 			ErrNotFound, f.goos, f.goarch, EnvVar)
 	}
 	type place struct{ dir, source string }
@@ -116,7 +115,7 @@ func (f finder) findExplicit(ctx context.Context) (Library, error) {
 		if ctx.Err() != nil {
 			return Library{}, ctx.Err()
 		}
-		return Library{}, fmt.Errorf("%w: %w; set %s to a library of ONNX Runtime %s, or unset it", ErrRefused, err, EnvVar, Version)
+		return Library{}, sentence.Errorf("%w: %w; set %s to a library of ONNX Runtime %s, or unset it", ErrRefused, err, EnvVar, Version)
 	}
 	path, err := filepath.Abs(f.explicit)
 	if err != nil {
@@ -124,11 +123,11 @@ func (f finder) findExplicit(ctx context.Context) (Library, error) {
 	}
 	p, pinned := platforms[f.goos+"/"+f.goarch]
 	if fi, err := os.Stat(path); err != nil {
-		return refuse(fmt.Errorf("%s cannot be read: %w", path, errors.Unwrap(err)))
+		return refuse(sentence.Errorf("%s cannot be read: %w", path, errors.Unwrap(err)))
 	} else if fi.IsDir() {
 		inside, ok := p.pathIn(path)
 		if !ok {
-			return refuse(fmt.Errorf("%s holds no ONNX Runtime library", path))
+			return refuse(sentence.Errorf("%s holds no ONNX Runtime library", path))
 		}
 		path = inside
 	}

@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"unnoise/runtime/sentence"
 )
 
 // The bounds of an archive that is believed: the real one has some 60 members and 370 MB.
@@ -22,11 +24,11 @@ const (
 func unpackFile(ctx context.Context, tarball string, p platform, dir string, progress Progress) error {
 	f, err := os.Open(tarball)
 	if err != nil {
-		return fmt.Errorf("open the archive: %w", err)
+		return sentence.Errorf("open the archive: %w", err)
 	}
 	defer f.Close()
 	if err := unpack(ctx, f, p, dir, progress); err != nil {
-		return fmt.Errorf("unpack %s: %w", filepath.Base(tarball), err)
+		return sentence.Errorf("unpack %s: %w", filepath.Base(tarball), err)
 	}
 	return nil
 }
@@ -51,10 +53,10 @@ func unpack(ctx context.Context, archive io.Reader, p platform, dir string, prog
 		h, err := tr.Next()
 		switch {
 		case limited.N <= 0 || members >= maxMembers:
-			return errors.New("the archive is far larger than the package is")
+			return sentence.Errorf("the archive is far larger than the package is")
 		case errors.Is(err, io.EOF):
 			for name := range wanted {
-				return fmt.Errorf("the archive lacks %s", name)
+				return sentence.Errorf("the archive lacks %s", name)
 			}
 		case err != nil:
 			return err
@@ -64,7 +66,7 @@ func unpack(ctx context.Context, archive io.Reader, p platform, dir string, prog
 			continue
 		}
 		if h.Typeflag != tar.TypeReg || h.Size != want.size {
-			return fmt.Errorf("%s in the archive is not the file of ONNX Runtime %s", h.Name, Version)
+			return sentence.Errorf("%s in the archive is not the file of ONNX Runtime %s", h.Name, Version)
 		}
 		progress(done, total, "unpacking")
 		if err := want.write(filepath.Join(dir, want.name), tr); err != nil {
@@ -89,7 +91,7 @@ func (want pin) write(path string, r io.Reader) (err error) {
 		return fmt.Errorf("%s: %w", want.name, err)
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != want.sha256 {
-		return fmt.Errorf("%s in the archive is not the file of ONNX Runtime %s: SHA-256 %s… instead of %s…",
+		return sentence.Errorf("%s in the archive is not the file of ONNX Runtime %s: SHA-256 %s… instead of %s…",
 			want.name, Version, got[:12], want.sha256[:12])
 	}
 	return f.Sync()

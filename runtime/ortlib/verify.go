@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+
+	"unnoise/runtime/sentence"
 )
 
 // verify checks the runtime at path, and the libraries that must lie beside it, against their pins.
@@ -38,20 +40,20 @@ func (want pin) verify(ctx context.Context, path string) error {
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
+		return sentence.Errorf("read %s: %w", path, err)
 	}
 	switch {
 	case fi.Size() < want.size:
-		return fmt.Errorf("%s is not the %s of ONNX Runtime %s, or is truncated: %d bytes of %d", path, want.name, Version, fi.Size(), want.size)
+		return sentence.Errorf("%s is not the %s of ONNX Runtime %s, or is truncated: %d bytes of %d", path, want.name, Version, fi.Size(), want.size)
 	case fi.Size() > want.size:
-		return fmt.Errorf("%s is not the %s of ONNX Runtime %s: %d bytes instead of %d", path, want.name, Version, fi.Size(), want.size)
+		return sentence.Errorf("%s is not the %s of ONNX Runtime %s: %d bytes instead of %d", path, want.name, Version, fi.Size(), want.size)
 	}
 	h := sha256.New()
 	if _, err := io.Copy(h, readerWithContext{ctx, f}); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
+		return sentence.Errorf("read %s: %w", path, err)
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != want.sha256 {
-		return fmt.Errorf("%s is damaged or altered: SHA-256 %s… instead of %s…", path, got[:12], want.sha256[:12])
+		return sentence.Errorf("%s is damaged or altered: SHA-256 %s… instead of %s…", path, got[:12], want.sha256[:12])
 	}
 	return nil
 }
@@ -65,7 +67,7 @@ func (p platform) checkOtherBuild(ctx context.Context, path, goos, goarch string
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
+		return sentence.Errorf("read %s: %w", path, err)
 	}
 	// As long as the pinned build and yet different: that build with flipped bytes, which the checks below would miss.
 	if len(p.files) > 0 && fi.Size() == p.files[0].size {
@@ -76,7 +78,7 @@ func (p platform) checkOtherBuild(ctx context.Context, path, goos, goarch string
 		return fmt.Errorf("%s %w", path, err)
 	}
 	if version != Version {
-		return fmt.Errorf("%s is ONNX Runtime %s, not %s", path, version, Version)
+		return sentence.Errorf("%s is ONNX Runtime %s, not %s", path, version, Version)
 	}
 	return nil
 }
@@ -85,14 +87,14 @@ func (p platform) checkOtherBuild(ctx context.Context, path, goos, goarch string
 func openRegular(path string) (*os.File, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, sentence.Errorf("read %s: %w", path, err)
 	}
 	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
+		return nil, sentence.Errorf("%s is not a regular file", path)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, sentence.Errorf("read %s: %w", path, err)
 	}
 	return f, nil
 }
@@ -103,7 +105,7 @@ func inspect(ctx context.Context, r io.ReaderAt, size int64, goos, goarch string
 	defer func() {
 		// The debug packages do not promise to be safe on hostile files.
 		if p := recover(); p != nil {
-			err = fmt.Errorf("is not a readable shared library (%v)", p)
+			err = sentence.Errorf("is not a readable shared library (%v)", p)
 		}
 	}()
 	switch goos {
@@ -120,7 +122,7 @@ func inspect(ctx context.Context, r io.ReaderAt, size int64, goos, goarch string
 	return scanVersion(readerWithContext{ctx, io.NewSectionReader(r, 0, size)})
 }
 
-var errTruncated = errors.New("is truncated: fetch or copy it again")
+var errTruncated = sentence.Errorf("is truncated: fetch or copy it again")
 
 func beyond(offset, length uint64, size int64) bool {
 	return offset > uint64(size) || length > uint64(size)-offset
@@ -128,7 +130,7 @@ func beyond(offset, length uint64, size int64) bool {
 
 func checkELF(r io.ReaderAt, size int64, goarch string) error {
 	if !hasMagic(r, "\x7fELF") {
-		return errors.New("is not a shared library of Linux (ELF)")
+		return sentence.Errorf("is not a shared library of Linux (ELF)")
 	}
 	// The section headers are at the end of the file, so a cut file fails here.
 	f, err := elf.NewFile(r)
@@ -137,10 +139,10 @@ func checkELF(r io.ReaderAt, size int64, goarch string) error {
 	}
 	machine := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[goarch]
 	if f.Machine != machine {
-		return fmt.Errorf("is for another processor (%v)", f.Machine)
+		return sentence.Errorf("is for another processor (%v)", f.Machine)
 	}
 	if f.Type != elf.ET_DYN {
-		return errors.New("is not a shared library")
+		return sentence.Errorf("is not a shared library")
 	}
 	for _, p := range f.Progs {
 		if beyond(p.Off, p.Filesz, size) {
@@ -167,10 +169,10 @@ func checkMachO(r io.ReaderAt, size int64, goarch string) error {
 				return checkThinMachO(a.File, int64(a.Size), cpu)
 			}
 		}
-		return errors.New("is for another processor")
+		return sentence.Errorf("is for another processor")
 	}
 	if !hasMagic(r, "\xcf\xfa\xed\xfe") {
-		return errors.New("is not a shared library of macOS (Mach-O)")
+		return sentence.Errorf("is not a shared library of macOS (Mach-O)")
 	}
 	f, err := macho.NewFile(r)
 	if err != nil {
@@ -181,10 +183,10 @@ func checkMachO(r io.ReaderAt, size int64, goarch string) error {
 
 func checkThinMachO(f *macho.File, size int64, cpu macho.Cpu) error {
 	if f.Cpu != cpu {
-		return fmt.Errorf("is for another processor (%v)", f.Cpu)
+		return sentence.Errorf("is for another processor (%v)", f.Cpu)
 	}
 	if f.Type != macho.TypeDylib {
-		return errors.New("is not a shared library")
+		return sentence.Errorf("is not a shared library")
 	}
 	for _, l := range f.Loads {
 		if s, ok := l.(*macho.Segment); ok && beyond(s.Offset, s.Filesz, size) {
@@ -196,7 +198,7 @@ func checkThinMachO(f *macho.File, size int64, cpu macho.Cpu) error {
 
 func checkPE(r io.ReaderAt, size int64, goarch string) error {
 	if !hasMagic(r, "MZ") {
-		return errors.New("is not a shared library of Windows (DLL)")
+		return sentence.Errorf("is not a shared library of Windows (DLL)")
 	}
 	f, err := pe.NewFile(r)
 	if err != nil {
@@ -204,10 +206,10 @@ func checkPE(r io.ReaderAt, size int64, goarch string) error {
 	}
 	machine := map[string]uint16{"amd64": pe.IMAGE_FILE_MACHINE_AMD64, "arm64": pe.IMAGE_FILE_MACHINE_ARM64}[goarch]
 	if f.Machine != machine {
-		return fmt.Errorf("is for another processor (machine %#x)", f.Machine)
+		return sentence.Errorf("is for another processor (machine %#x)", f.Machine)
 	}
 	if f.Characteristics&pe.IMAGE_FILE_DLL == 0 {
-		return errors.New("is not a shared library")
+		return sentence.Errorf("is not a shared library")
 	}
 	for _, s := range f.Sections {
 		if beyond(uint64(s.Offset), uint64(s.Size), size) {
@@ -259,19 +261,19 @@ func scanVersion(r io.Reader) (string, error) {
 			break
 		}
 		if err != nil {
-			return "", fmt.Errorf("cannot be read: %w", err)
+			return "", sentence.Errorf("cannot be read: %w", err)
 		}
 		buf = append(buf[:0], buf[len(buf)-overlap:]...)
 	}
 	switch {
 	case !entry:
-		return "", errors.New("is not an ONNX Runtime library")
+		return "", sentence.Errorf("is not an ONNX Runtime library")
 	case named != "":
 		return named, nil
 	case plain:
 		return Version, nil
 	}
-	return "", fmt.Errorf("is not version %s of ONNX Runtime", Version)
+	return "", sentence.Errorf("is not version %s of ONNX Runtime", Version)
 }
 
 // readerWithContext ends a long read when the context does.

@@ -3,20 +3,20 @@ package safetensors
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"strconv"
 	"unicode/utf8"
+
+	"unnoise/runtime/sentence"
 )
 
 // parseHeader reads the header token by token: unlike json.Unmarshal this refuses duplicate and unknown keys, cannot
 // recurse, and builds nothing larger than the header.
 func parseHeader(raw []byte, dataSize int64) (*Header, error) {
 	if len(raw) == 0 || raw[0] != '{' {
-		return nil, errors.New("its header does not begin with {")
+		return nil, sentence.Errorf("its header does not begin with {")
 	}
 	if !utf8.Valid(raw) {
-		return nil, errors.New("its header is not UTF-8")
+		return nil, sentence.Errorf("its header is not UTF-8")
 	}
 	p := parser{dec: json.NewDecoder(bytes.NewReader(raw))}
 	p.dec.UseNumber()
@@ -31,7 +31,7 @@ func parseHeader(raw []byte, dataSize int64) (*Header, error) {
 		}
 		t, err := p.tensor(name)
 		if err != nil {
-			return fmt.Errorf("tensor %.100q: %w", name, err)
+			return sentence.Errorf("tensor %.100q: %w", name, err)
 		}
 		h.Tensors = append(h.Tensors, t)
 		return nil
@@ -40,7 +40,7 @@ func parseHeader(raw []byte, dataSize int64) (*Header, error) {
 		return nil, err
 	}
 	if rest := bytes.TrimRight(raw[p.dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
-		return nil, errors.New("its header goes on after the closing }")
+		return nil, sentence.Errorf("its header goes on after the closing }")
 	}
 	if err := tile(h.Tensors, dataSize); err != nil {
 		return nil, err
@@ -53,10 +53,10 @@ type parser struct{ dec *json.Decoder }
 func (p parser) delim(want json.Delim) error {
 	t, err := p.dec.Token()
 	if err != nil {
-		return fmt.Errorf("its header is broken: %w", err)
+		return sentence.Errorf("its header is broken: %w", err)
 	}
 	if t != want {
-		return fmt.Errorf("its header has %v where %v was due", t, want)
+		return sentence.Errorf("its header has %v where %v was due", t, want)
 	}
 	return nil
 }
@@ -64,11 +64,11 @@ func (p parser) delim(want json.Delim) error {
 func (p parser) str() (string, error) {
 	t, err := p.dec.Token()
 	if err != nil {
-		return "", fmt.Errorf("its header is broken: %w", err)
+		return "", sentence.Errorf("its header is broken: %w", err)
 	}
 	s, ok := t.(string)
 	if !ok {
-		return "", fmt.Errorf("its header has %v where a string was due", t)
+		return "", sentence.Errorf("its header has %v where a string was due", t)
 	}
 	return s, nil
 }
@@ -85,7 +85,7 @@ func (p parser) object(value func(key string) error) error {
 			return err
 		}
 		if seen[k] {
-			return fmt.Errorf("its header names %.100q twice", k)
+			return sentence.Errorf("its header names %.100q twice", k)
 		}
 		seen[k] = true
 		if err := value(k); err != nil {
@@ -104,18 +104,18 @@ func (p parser) ints(limit int) ([]int64, error) {
 	for p.dec.More() {
 		t, err := p.dec.Token()
 		if err != nil {
-			return nil, fmt.Errorf("its header is broken: %w", err)
+			return nil, sentence.Errorf("its header is broken: %w", err)
 		}
 		n, ok := t.(json.Number)
 		if !ok {
-			return nil, fmt.Errorf("its header has %v where a number was due", t)
+			return nil, sentence.Errorf("its header has %v where a number was due", t)
 		}
 		v, err := strconv.ParseInt(n.String(), 10, 64)
 		if err != nil || v < 0 {
-			return nil, fmt.Errorf("its header has %.40s where a non-negative integer was due", n)
+			return nil, sentence.Errorf("its header has %.40s where a non-negative integer was due", n)
 		}
 		if len(out) == limit {
-			return nil, fmt.Errorf("its header has a list of more than %d numbers", limit)
+			return nil, sentence.Errorf("its header has a list of more than %d numbers", limit)
 		}
 		out = append(out, v)
 	}
@@ -138,13 +138,13 @@ func (p parser) tensor(name string) (Info, error) {
 			for i, d := range dims {
 				t.Shape[i] = int(d)
 				if int64(t.Shape[i]) != d {
-					return fmt.Errorf("its shape %v is too large", dims)
+					return sentence.Errorf("its shape %v is too large", dims)
 				}
 			}
 		case "data_offsets":
 			offsets, err = p.ints(2)
 		default:
-			err = fmt.Errorf("unknown property %.100q", key)
+			err = sentence.Errorf("unknown property %.100q", key)
 		}
 		return err
 	})
@@ -152,18 +152,18 @@ func (p parser) tensor(name string) (Info, error) {
 		return Info{}, err
 	}
 	if fields != 3 || len(offsets) != 2 {
-		return Info{}, errors.New("it needs dtype, shape and two data_offsets")
+		return Info{}, sentence.Errorf("it needs dtype, shape and two data_offsets")
 	}
 	size, _ := decoder(t.DType)
 	if size == 0 {
-		return Info{}, fmt.Errorf("its type %.20q is none of F32, F16, BF16, F64", t.DType)
+		return Info{}, sentence.Errorf("its type %.20q is none of F32, F16, BF16, F64", t.DType)
 	}
 	if t.Count, err = count(t.Shape); err != nil {
 		return Info{}, err
 	}
 	t.begin, t.end = offsets[0], offsets[1]
 	if t.end < t.begin || t.end-t.begin != int64(t.Count)*int64(size) {
-		return Info{}, fmt.Errorf("its shape %v of %s does not take the %d bytes from %d to %d",
+		return Info{}, sentence.Errorf("its shape %v of %s does not take the %d bytes from %d to %d",
 			t.Shape, t.DType, t.end-t.begin, t.begin, t.end)
 	}
 	return t, nil

@@ -11,7 +11,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -19,6 +18,7 @@ import (
 	"slices"
 
 	"unnoise/runtime/durable"
+	"unnoise/runtime/sentence"
 )
 
 // MaxHeader is the longest header accepted, in bytes. The format allows 100 MB; a tensor takes about 100 bytes of it,
@@ -33,7 +33,7 @@ const (
 
 // ErrFormat is wrapped by every error that says that a file is not valid safetensors or holds what this package does
 // not read.
-var ErrFormat = errors.New("not a usable safetensors file")
+var ErrFormat = sentence.Errorf("not a usable safetensors file")
 
 // Tensor is a named array, row-major. Its element count is the product of Shape (1 for an empty Shape).
 type Tensor struct {
@@ -69,17 +69,17 @@ func Write(w io.Writer, tensors []Tensor, meta map[string]string) error {
 	var at int64
 	for _, t := range tensors {
 		if t.Name == metaKey {
-			return fmt.Errorf("write safetensors: a tensor cannot be named %q", t.Name)
+			return sentence.Errorf("write safetensors: a tensor cannot be named %q", t.Name)
 		}
 		if _, ok := header[t.Name]; ok {
-			return fmt.Errorf("write safetensors: two tensors are named %q", t.Name)
+			return sentence.Errorf("write safetensors: two tensors are named %q", t.Name)
 		}
 		n, err := count(t.Shape)
 		if err != nil {
-			return fmt.Errorf("write safetensors: tensor %q: %w", t.Name, err)
+			return sentence.Errorf("write safetensors: tensor %q: %w", t.Name, err)
 		}
 		if n != len(t.Data) {
-			return fmt.Errorf("write safetensors: tensor %q has %d values but shape %v", t.Name, len(t.Data), t.Shape)
+			return sentence.Errorf("write safetensors: tensor %q has %d values but shape %v", t.Name, len(t.Data), t.Shape)
 		}
 		shape := t.Shape
 		if shape == nil {
@@ -91,19 +91,19 @@ func Write(w io.Writer, tensors []Tensor, meta map[string]string) error {
 	}
 	head, err := json.Marshal(header)
 	if err != nil {
-		return fmt.Errorf("write safetensors: %w", err)
+		return sentence.Errorf("write safetensors: %w", err)
 	}
 	for len(head)%8 != 0 {
 		head = append(head, ' ') // the format's padding: the data begin at a multiple of 8
 	}
 	if len(head) > MaxHeader {
-		return fmt.Errorf("write safetensors: the header takes %d bytes, more than %d", len(head), MaxHeader)
+		return sentence.Errorf("write safetensors: the header takes %d bytes, more than %d", len(head), MaxHeader)
 	}
 	if _, err := w.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(head)))); err != nil {
-		return fmt.Errorf("write safetensors: %w", err)
+		return sentence.Errorf("write safetensors: %w", err)
 	}
 	if _, err := w.Write(head); err != nil {
-		return fmt.Errorf("write safetensors: %w", err)
+		return sentence.Errorf("write safetensors: %w", err)
 	}
 	buf := make([]byte, 0, chunkSize)
 	for _, t := range tensors {
@@ -113,7 +113,7 @@ func Write(w io.Writer, tensors []Tensor, meta map[string]string) error {
 				binary.LittleEndian.PutUint32(buf[4*i:], math.Float32bits(v))
 			}
 			if _, err := w.Write(buf); err != nil {
-				return fmt.Errorf("write safetensors: %w", err)
+				return sentence.Errorf("write safetensors: %w", err)
 			}
 		}
 	}
@@ -169,18 +169,18 @@ type Header struct {
 func ReadHeader(r io.Reader, size int64) (*Header, error) {
 	var length [8]byte
 	if size < 8 {
-		return nil, fmt.Errorf("%w: it is only %d bytes long", ErrFormat, size)
+		return nil, sentence.Errorf("%w: it is only %d bytes long", ErrFormat, size)
 	}
 	if _, err := io.ReadFull(r, length[:]); err != nil {
-		return nil, fmt.Errorf("read safetensors header: %w", err)
+		return nil, sentence.Errorf("read safetensors header: %w", err)
 	}
 	n := binary.LittleEndian.Uint64(length[:])
 	if n > MaxHeader || n > uint64(size-8) {
-		return nil, fmt.Errorf("%w: it claims a header of %d bytes", ErrFormat, n)
+		return nil, sentence.Errorf("%w: it claims a header of %d bytes", ErrFormat, n)
 	}
 	raw := make([]byte, n)
 	if _, err := io.ReadFull(r, raw); err != nil {
-		return nil, fmt.Errorf("read safetensors header: %w", err)
+		return nil, sentence.Errorf("read safetensors header: %w", err)
 	}
 	h, err := parseHeader(raw, size-8-int64(n))
 	if err != nil {
@@ -199,13 +199,13 @@ func (h *Header) ReadData(r io.Reader, dst func(Info) ([]float32, error)) error 
 			return err
 		}
 		if out != nil && len(out) != t.Count {
-			return fmt.Errorf("read safetensors: tensor %q has %d values, there is room for %d", t.Name, t.Count, len(out))
+			return sentence.Errorf("read safetensors: tensor %q has %d values, there is room for %d", t.Name, t.Count, len(out))
 		}
 		size, convert := decoder(t.DType)
 		for left := t.Count; left > 0; {
 			k := min(left, chunkSize/size)
 			if _, err := io.ReadFull(r, buf[:k*size]); err != nil {
-				return fmt.Errorf("read safetensors tensor %q: %w", t.Name, err)
+				return sentence.Errorf("read safetensors tensor %q: %w", t.Name, err)
 			}
 			if out != nil {
 				convert(out[:k], buf)
@@ -220,19 +220,19 @@ func (h *Header) ReadData(r io.Reader, dst func(Info) ([]float32, error)) error 
 // count returns the product of a shape.
 func count(shape []int) (int, error) {
 	if len(shape) > maxDims {
-		return 0, fmt.Errorf("it has %d dimensions, more than %d", len(shape), maxDims)
+		return 0, sentence.Errorf("it has %d dimensions, more than %d", len(shape), maxDims)
 	}
 	n, zero := 1, false
 	for _, d := range shape {
 		if d < 0 {
-			return 0, fmt.Errorf("its shape %v is negative", shape)
+			return 0, sentence.Errorf("its shape %v is negative", shape)
 		}
 		if d == 0 {
 			zero = true
 			continue
 		}
 		if n > math.MaxInt/16/d { // 16: so that its size in bytes cannot overflow either
-			return 0, fmt.Errorf("its shape %v is too large", shape)
+			return 0, sentence.Errorf("its shape %v is too large", shape)
 		}
 		n *= d
 	}
@@ -250,12 +250,12 @@ func tile(ts []Info, size int64) error {
 	var at int64
 	for _, t := range ts {
 		if t.begin != at {
-			return fmt.Errorf("tensor %q begins at byte %d of the data, where %d was due", t.Name, t.begin, at)
+			return sentence.Errorf("tensor %q begins at byte %d of the data, where %d was due", t.Name, t.begin, at)
 		}
 		at = t.end
 	}
 	if at != size {
-		return fmt.Errorf("the tensors take %d bytes, the file has %d for them", at, size)
+		return sentence.Errorf("the tensors take %d bytes, the file has %d for them", at, size)
 	}
 	return nil
 }

@@ -4,8 +4,13 @@
 package sentence
 
 import (
-	"bytes"
-	"text/template"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
 )
 
 // Text is a sentence for people: Template is the English sentence and the key of its translation, Data fills its
@@ -29,20 +34,27 @@ func T(tmpl string, pairs ...any) Text {
 	return t
 }
 
+var place = regexp.MustCompile(`{{\.(\w+)}}`)
+
 // String is the English sentence with its figures filled in.
 func (t Text) String() string {
 	if len(t.Data) == 0 {
 		return t.Template
 	}
-	tm, err := template.New("").Parse(t.Template)
-	if err != nil {
-		return t.Template
+	return place.ReplaceAllStringFunc(t.Template, func(p string) string {
+		if v, ok := t.Data[p[3:len(p)-2]]; ok {
+			return fmt.Sprint(v)
+		}
+		return p
+	})
+}
+
+// Or is t, or the plain sentence where t is empty, as in what an older version saved.
+func (t Text) Or(plain string) Text {
+	if t.Template == "" {
+		return Text{Template: plain}
 	}
-	var b bytes.Buffer
-	if err := tm.Execute(&b, t.Data); err != nil {
-		return t.Template
-	}
-	return b.String()
+	return t
 }
 
 // Error makes a Text usable as an error whose sentence can still be translated.
@@ -59,3 +71,152 @@ type caused struct {
 
 func (c *caused) Error() string   { return c.text.String() }
 func (c *caused) Unwrap() []error { return []error{c.text, c.cause} }
+
+// Errorf is fmt.Errorf, and its sentence can be translated: the places of its Text are those of the verbs, in order,
+// by the names A, B, C …; see Template.
+func Errorf(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	t := Text{Template: Template(format)}
+	n := 0
+	for _, v := range verb.FindAllString(format, -1) {
+		if v == "%%" || n >= len(args) {
+			continue
+		}
+		if t.Data == nil {
+			t.Data = make(map[string]any, len(args))
+		}
+		if e, ok := args[n].(error); ok && strings.ContainsAny(v[len(v)-1:], "wsv") {
+			t.Data[name(n)] = e // to be translated, too
+		} else {
+			t.Data[name(n)] = fmt.Sprintf(v, args[n])
+		}
+		n++
+	}
+	return &caused{t, err}
+}
+
+var verb = regexp.MustCompile(`%[-+# 0]*\d*(\.\d+)?[a-zA-Z%]`)
+
+func name(n int) string { return string(rune('A' + n)) }
+
+// Template is the template of the Text that Errorf makes of a format.
+func Template(format string) string {
+	n := -1
+	return verb.ReplaceAllStringFunc(format, func(v string) string {
+		if v == "%%" {
+			return "%"
+		}
+		n++
+		return "{{." + name(n) + "}}"
+	})
+}
+
+// Of is the sentence of an error: all that its Error says. What it wraps fills places of its own, so that each part can
+// be translated.
+func Of(err error) Text {
+	var parts []error
+	switch e := err.(type) { //nolint:errorlint // the tree is walked here
+	case nil:
+		return Text{}
+	case Text:
+		return e
+	case *caused:
+		return e.text
+	case *fs.PathError:
+		return T(e.Op+" {{.Path}}: {{.Problem}}", "Path", e.Path, "Problem", Of(e.Err))
+	case *os.LinkError:
+		return T(e.Op+" {{.From}} {{.To}}: {{.Problem}}", "From", e.Old, "To", e.New, "Problem", Of(e.Err))
+	case interface{ Unwrap() error }:
+		parts = []error{e.Unwrap()}
+	case interface{ Unwrap() []error }:
+		parts = e.Unwrap()
+	}
+	rest := err.Error()
+	whole := T("{{.Problem}}", "Problem", rest)
+	t := Text{Data: map[string]any{}}
+	for _, p := range parts {
+		if p == nil {
+			continue
+		}
+		before, after, ok := strings.Cut(rest, p.Error())
+		if !ok || p.Error() == "" {
+			continue
+		}
+		if before == "" && after == "" && len(t.Data) == 0 {
+			return Of(p) // an error that says what another does
+		}
+		at := name(len(t.Data))
+		t.Template += before + "{{." + at + "}}"
+		t.Data[at] = Of(p)
+		rest = after
+	}
+	if strings.Contains(place.ReplaceAllString(t.Template, "")+rest, "{{") || len(t.Data) > 26 {
+		return whole
+	}
+	t.Template += rest
+	return t
+}
+
+// saved is a Text in a file.
+type saved struct {
+	Template string         `json:"template"`
+	Data     map[string]any `json:"data,omitempty"`
+}
+
+// MarshalJSON writes the sentence with its figures, which become strings, and the sentences within it.
+func (t Text) MarshalJSON() ([]byte, error) {
+	s := saved{Template: t.Template}
+	for k, v := range t.Data {
+		if s.Data == nil {
+			s.Data = make(map[string]any, len(t.Data))
+		}
+		if err, ok := v.(error); ok {
+			s.Data[k] = Of(err)
+		} else {
+			s.Data[k] = fmt.Sprint(v)
+		}
+	}
+	return json.Marshal(s)
+}
+
+// maxDepth bounds the sentences within sentences that are read from a file.
+const maxDepth = 16
+
+// UnmarshalJSON reads what MarshalJSON wrote. Every figure is a string or a Text then.
+func (t *Text) UnmarshalJSON(b []byte) error {
+	var s saved
+	if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	var err error
+	*t, err = s.text(0)
+	return err
+}
+
+func (s saved) text(depth int) (Text, error) {
+	if depth > maxDepth {
+		return Text{}, errors.New("sentences are nested too deeply")
+	}
+	t := Text{Template: s.Template}
+	for k, v := range s.Data {
+		if t.Data == nil {
+			t.Data = make(map[string]any, len(s.Data))
+		}
+		switch v := v.(type) {
+		case string:
+			t.Data[k] = v
+		case map[string]any:
+			inner := saved{}
+			inner.Template, _ = v["template"].(string)
+			inner.Data, _ = v["data"].(map[string]any)
+			x, err := inner.text(depth + 1)
+			if err != nil {
+				return Text{}, err
+			}
+			t.Data[k] = x
+		default:
+			t.Data[k] = fmt.Sprint(v)
+		}
+	}
+	return t, nil
+}

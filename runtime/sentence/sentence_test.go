@@ -1,6 +1,7 @@
 package sentence
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,4 +29,80 @@ func TestBecauseKeepsSentenceAndCause(t *testing.T) {
 	text, ok := errors.AsType[Text](wrapped)
 	require.True(t, ok)
 	require.Equal(t, "/x", text.Data["Path"])
+}
+
+func TestErrorfSaysWhatFmtSays(t *testing.T) {
+	inner := T("{{.N}} left", "N", 3)
+	for _, x := range []struct {
+		format   string
+		args     []any
+		template string
+	}{
+		{"it has no weights", nil, "it has no weights"},
+		{"%s has %d bytes (%.3g %%), not %q", []any{"a{{.B}}", 7, 1.23456, "x\n"}, "{{.A}} has {{.B}} bytes ({{.C}} %), not {{.D}}"},
+		{"%s: %w: %v of %#08x", []any{fs.ErrNotExist, inner, []int{1, 2}, 255}, "{{.A}}: {{.B}}: {{.C}} of {{.D}}"},
+	} {
+		err, want := Errorf(x.format, x.args...), fmt.Errorf(x.format, x.args...)
+		require.EqualError(t, err, want.Error())
+		require.Equal(t, x.template, Of(err).Template)
+		require.Equal(t, x.template, Template(x.format))
+		for _, target := range []error{fs.ErrNotExist, fs.ErrExist} {
+			require.Equal(t, errors.Is(want, target), errors.Is(err, target))
+		}
+	}
+	text, ok := errors.AsType[Text](Errorf("the file: %w", inner))
+	require.True(t, ok)
+	require.Equal(t, inner, text.Data["A"], "what is within can be translated, too")
+	sentinel := Errorf("there is none")
+	require.ErrorIs(t, Errorf("%w in %s", sentinel, "x"), sentinel)
+}
+
+func TestOfKeepsAllThatAnErrorSays(t *testing.T) {
+	full := Errorf("the disk is full: %w", fs.ErrInvalid)
+	path := &fs.PathError{Op: "open", Path: "/a {{.Path}}", Err: fs.ErrPermission}
+	for want, err := range map[string]error{
+		"":                               nil,
+		"the disk is full: {{.A}}":       full,
+		"step 3: {{.A}}":                 fmt.Errorf("step 3: %w", full),
+		"{{.A}}\n{{.B}}":                 errors.Join(full, nil, path),
+		"{{.A}} of {{.B}}; {{.C}}, done": fmt.Errorf("%w of %w; %w, done", full, path, full),
+		"open {{.Path}}: {{.Problem}}":   path,
+		"{{.Problem}}":                   errors.New("a {{ from elsewhere"),
+		"unknown":                        errors.New("unknown"),
+	} {
+		got := Of(err)
+		require.Equal(t, want, got.Template)
+		if err != nil {
+			require.Equal(t, err.Error(), got.String())
+		}
+		b, merr := json.Marshal(got)
+		require.NoError(t, merr)
+		var back Text
+		require.NoError(t, json.Unmarshal(b, &back))
+		require.Equal(t, got.Template, back.Template)
+		require.Equal(t, got.String(), back.String())
+	}
+	require.Equal(t, Of(full), Of(&passes{full}), "an error that says what another does is that sentence")
+}
+
+type passes struct{ error }
+
+func (p *passes) Unwrap() error { return p.error }
+
+func FuzzTextFromAFile(f *testing.F) {
+	f.Add([]byte(`{"template":"{{.A}} is {{.B}}","data":{"A":"x","B":{"template":"{{.C}}","data":{"C":7}}}}`))
+	f.Add([]byte(`{"template":"{{range .A}}","data":{"A":[1,null]}}`))
+	f.Add([]byte(`"old"`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var x Text
+		if json.Unmarshal(b, &x) != nil {
+			return
+		}
+		s := x.String()
+		out, err := json.Marshal(x)
+		require.NoError(t, err)
+		var back Text
+		require.NoError(t, json.Unmarshal(out, &back))
+		require.Equal(t, s, back.String())
+	})
 }

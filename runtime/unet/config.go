@@ -7,9 +7,10 @@ package unet
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"math"
 	"slices"
+
+	"unnoise/runtime/sentence"
 )
 
 // Size is the spatial size of a sample in pixels. In config.json it is either
@@ -33,7 +34,7 @@ func (s *Size) UnmarshalJSON(b []byte) error {
 	}
 	var hw []int
 	if err := json.Unmarshal(b, &hw); err != nil || len(hw) != 2 {
-		return fmt.Errorf("sample_size must be a number or [height, width], not %.40s", b)
+		return sentence.Errorf("sample_size must be a number or [height, width], not %.40s", b)
 	}
 	*s = Size{W: hw[1], H: hw[0]}
 	return nil
@@ -107,24 +108,24 @@ const (
 // diffusers does; what cannot be built is refused with a sentence naming the key.
 func ParseConfig(b []byte) (Config, error) {
 	if len(b) > maxConfigBytes {
-		return Config{}, fmt.Errorf("the model's config.json is %d bytes long; at most %d are read", len(b), maxConfigBytes)
+		return Config{}, sentence.Errorf("the model's config.json is %d bytes long; at most %d are read", len(b), maxConfigBytes)
 	}
 	c := Default()
 	var class struct {
 		Name string `json:"_class_name"`
 	}
 	if err := json.Unmarshal(b, &class); err != nil {
-		return Config{}, fmt.Errorf("the model's config.json is not valid JSON: %w", err)
+		return Config{}, sentence.Errorf("the model's config.json is not valid JSON: %w", err)
 	}
 	if class.Name != "" && class.Name != "UNet2DModel" {
-		return Config{}, fmt.Errorf("the model's config.json describes a %q; only UNet2DModel can be opened", class.Name)
+		return Config{}, sentence.Errorf("the model's config.json describes a %q; only UNet2DModel can be opened", class.Name)
 	}
 	c.DownBlockTypes = []string{Down, AttnDown, AttnDown, AttnDown}
 	c.UpBlockTypes = []string{AttnUp, AttnUp, AttnUp, Up}
 	c.BlockOutChannels = []int{224, 448, 672, 896}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	if err := dec.Decode(&c); err != nil {
-		return Config{}, fmt.Errorf("the model's config.json cannot be read: %w", err)
+		return Config{}, sentence.Errorf("the model's config.json cannot be read: %w", err)
 	}
 	if err := c.Validate(); err != nil {
 		return Config{}, err
@@ -187,7 +188,9 @@ func (c Config) MidGroups() int {
 // Validate says in one sentence what keeps the configuration from being built.
 func (c Config) Validate() error {
 	n := len(c.BlockOutChannels)
-	bad := func(format string, a ...any) error { return fmt.Errorf("model configuration: "+format, a...) }
+	bad := func(format string, a ...any) error {
+		return sentence.Errorf("model configuration: %w", sentence.Errorf(format, a...))
+	}
 	if n == 0 || n > maxLevels {
 		return bad("block_out_channels has %d levels; 1 to %d can be built", n, maxLevels)
 	}

@@ -2,6 +2,7 @@
 package i18n
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"runtime"
@@ -91,6 +92,21 @@ func Apply(code string) error {
 		}
 	}
 	return fmt.Errorf("there is no translation for the language %q; choose one of %s", code, codes())
+}
+
+// keys are the texts that have translations; each file has the same.
+var keys = sync.OnceValue(func() map[string]json.RawMessage {
+	var m map[string]json.RawMessage
+	if b, err := translations.FS.ReadFile(Languages[0].file); err == nil {
+		_ = json.Unmarshal(b, &m) // Apply has told of a broken file
+	}
+	return m
+})
+
+// Has says whether there are translations of a text.
+func Has(key string) bool {
+	_, ok := keys()[key]
+	return ok
 }
 
 func codes() string {

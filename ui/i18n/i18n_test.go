@@ -1,12 +1,16 @@
 package i18n
 
 import (
+	"archive/zip"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"flag"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"image"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +19,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"unicode"
 
@@ -22,6 +27,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"unnoise/app/studio"
+	"unnoise/runtime/sentence"
 )
 
 var update = flag.Bool("update", false, "add missing keys to the translation files, empty where a human must translate, and drop keys no longer used")
@@ -37,28 +43,7 @@ func texts(t *testing.T) map[string]bool {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, described.Close(context.Background())) }()
 	found := map[string]bool{}
-	walk := func(root string, visit func(pkg string, n ast.Node)) {
-		require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if d.IsDir() && strings.HasPrefix(d.Name(), "_") {
-				return filepath.SkipDir
-			}
-			if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-				return nil
-			}
-			f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
-			if err != nil {
-				return err
-			}
-			ast.Inspect(f, func(n ast.Node) bool {
-				visit(f.Name.Name, n)
-				return true
-			})
-			return nil
-		}))
-	}
+	walk := func(root string, visit func(pkg string, n ast.Node)) { walkSources(t, root, visit) }
 	walk("..", func(_ string, n ast.Node) {
 		call, ok := n.(*ast.CallExpr)
 		if !ok {
@@ -88,19 +73,23 @@ func texts(t *testing.T) map[string]bool {
 			if len(n.Args) == 0 {
 				return
 			}
-			name := ""
+			name, of := "", ""
 			switch f := n.Fun.(type) {
 			case *ast.SelectorExpr:
-				if x, ok := f.X.(*ast.Ident); ok && (x.Name == "events" || x.Name == "sentence") {
-					name = f.Sel.Name
+				if x, ok := f.X.(*ast.Ident); ok {
+					name, of = f.Sel.Name, x.Name
 				}
 			case *ast.Ident:
-				if pkg == "events" || pkg == "studio" {
-					name = f.Name
-				}
+				name, of = f.Name, pkg
 			}
-			if name == "T" {
+			switch of + "." + name {
+			case "events.T", "studio.T", "sentence.T":
 				if k, ok := literal(n.Args[0]); ok {
+					found[k] = found[k] || false
+				}
+			case "sentence.Errorf", "data.refuse", "data.stale", "unet.bad", "model.Unusable":
+				k, ok := literal(n.Args[map[string]int{"Unusable": 1}[name]])
+				if k = sentence.Template(k); ok {
 					found[k] = found[k] || false
 				}
 			}
@@ -115,29 +104,11 @@ func texts(t *testing.T) map[string]bool {
 	for _, root := range []string{"../../app", "../../pipeline", "../../runtime"} {
 		walk(root, sentences)
 	}
-	// Why a file was set aside.
-	walk("../../pipeline/data", func(_ string, n ast.Node) {
-		add := func(e ast.Expr) {
-			if k, ok := literal(e); ok && !strings.Contains(k, "%") { // those with figures are told as they are
-				found[k] = found[k] || false
-			}
-		}
-		switch n := n.(type) {
-		case *ast.CallExpr:
-			if f, ok := n.Fun.(*ast.Ident); ok && (f.Name == "reason" || f.Name == "refuse") {
-				add(n.Args[0])
-			}
-		case *ast.FuncDecl:
-			if n.Name.Name == "why" {
-				ast.Inspect(n.Body, func(n ast.Node) bool {
-					if r, ok := n.(*ast.ReturnStmt); ok {
-						add(r.Results[0])
-					}
-					return true
-				})
-			}
-		}
-	})
+	// What systems and libraries say.
+	for _, err := range elsewhere() {
+		k := sentence.Of(err).Template
+		found[k] = found[k] || false
+	}
 	// What a service says it is doing comes from the pipeline as plain words.
 	for _, root := range []string{"../../pipeline", "../../runtime/ortlib"} {
 		walk(root, func(_ string, n ast.Node) {
@@ -177,6 +148,79 @@ func texts(t *testing.T) map[string]bool {
 	}
 	delete(found, "")
 	return found
+}
+
+// walkSources visits every node of the sources below root, without the tests.
+func walkSources(t *testing.T, root string, visit func(pkg string, n ast.Node)) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && strings.HasPrefix(d.Name(), "_") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			visit(f.Name.Name, n)
+			return true
+		})
+		return nil
+	}))
+}
+
+// What goes wrong below the window can reach it, so it is told through package sentence. Mistakes of the program itself
+// begin with their package's name, and stay English.
+func TestErrorsCanBeTranslated(t *testing.T) {
+	verbs := regexp.MustCompile(`%[^a-zA-Z]*[a-zA-Z]`)
+	seen := 0
+	for _, root := range []string{"../../app", "../../pipeline", "../../runtime/unet", "../../runtime/safetensors", "../../runtime/durable", "../../runtime/ortlib"} {
+		walkSources(t, root, func(pkg string, n ast.Node) {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) == 0 {
+				return
+			}
+			sel, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok {
+				return
+			}
+			x, ok := sel.X.(*ast.Ident)
+			if !ok {
+				return
+			}
+			k, ok := literal(call.Args[0])
+			switch name := x.Name + "." + sel.Sel.Name; {
+			case name == "sentence.Errorf":
+				seen++
+			case name != "fmt.Errorf" && name != "errors.New", !ok, strings.HasPrefix(k, pkg+": "):
+			case k == "unusable choice": // model.ErrOption, which is taken off before people are told
+			case strings.ContainsFunc(verbs.ReplaceAllString(k, ""), unicode.IsLetter):
+				t.Errorf("%s: %s(%q) cannot be translated: use sentence.Errorf", root, name, k)
+			}
+		})
+	}
+	require.Greater(t, seen, 200, "the sources were not found")
+}
+
+// elsewhere are the errors of systems and libraries that people may meet: they fill places in the program's sentences.
+func elsewhere() []error {
+	out := []error{
+		fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, io.EOF, io.ErrUnexpectedEOF, context.Canceled, context.DeadlineExceeded,
+		zip.ErrFormat, image.ErrFormat, gzip.ErrHeader,
+		syscall.ENOENT, syscall.EEXIST, syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO,
+		syscall.ENOTDIR, syscall.EISDIR, syscall.ENOTEMPTY, syscall.EMFILE, syscall.ENODEV, syscall.EBUSY, syscall.EINVAL,
+		syscall.ENAMETOOLONG, syscall.EXDEV, syscall.ESTALE, syscall.ETIMEDOUT, syscall.ENOTCONN, syscall.EFBIG, syscall.ENOMEM,
+	}
+	for _, op := range []string{"open", "read", "write", "close", "sync", "stat", "lstat", "mkdir", "remove", "chmod", "readdirent", "fdopendir"} {
+		out = append(out, &fs.PathError{Op: op, Err: io.EOF})
+	}
+	return append(out, &os.LinkError{Op: "rename", Err: io.EOF})
 }
 
 // literal is the value of a string literal, or of several added together.

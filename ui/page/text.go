@@ -1,7 +1,6 @@
 package page
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -13,6 +12,8 @@ import (
 	"golang.org/x/text/message"
 
 	"unnoise/app/studio"
+	"unnoise/runtime/sentence"
+	"unnoise/ui/i18n"
 )
 
 // Text is a sentence of the studio in the user's language.
@@ -20,32 +21,29 @@ func Text(t studio.Text) string {
 	if t.Template == "" {
 		return ""
 	}
-	if len(t.Data) == 0 {
-		return lang.L(t.Template)
-	}
 	data := make(map[string]any, len(t.Data))
 	for k, v := range t.Data {
 		if err, ok := v.(error); ok { // a sentence within the sentence; a studio.Text is an error, too
-			v = translated(err)
+			v = strings.TrimSpace(Text(sentence.Of(err)))
 		}
 		data[k] = v
+	}
+	switch {
+	case !i18n.Has(t.Template): // from a library, or from a file: no template to be run
+		return studio.Text{Template: t.Template, Data: data}.String()
+	case len(data) == 0:
+		return lang.L(t.Template)
 	}
 	return lang.L(t.Template, data)
 }
 
-// translated is an error's text, in the user's language where the studio made it.
-func translated(err error) string {
-	text := strings.TrimSpace(err.Error())
-	if t, ok := errors.AsType[studio.Text](err); ok {
-		text = strings.Replace(text, t.String(), Text(t), 1)
-	}
-	return text
-}
-
-// Sentence turns an error into a sentence to show, in the user's language where the studio made it: a capital first and a
-// full stop last.
+// Sentence turns an error into a sentence to show, in the user's language where it can be: a capital first and a full
+// stop last.
 func Sentence(err error) string {
-	text := translated(err)
+	if err == nil {
+		return ""
+	}
+	text := strings.TrimSpace(Text(sentence.Of(err)))
 	if text == "" {
 		return ""
 	}

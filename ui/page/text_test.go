@@ -2,15 +2,20 @@ package page_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"unnoise/app/events"
 	"unnoise/app/studio"
+	"unnoise/runtime/sentence"
 	"unnoise/ui/i18n"
 	"unnoise/ui/page"
 )
@@ -33,17 +38,34 @@ func TestSentencesOfLowerRoomsAreTranslated(t *testing.T) {
 	_, nothing := s.Datasets.Import(ctx, empty, "x", nil)
 	_, name := s.Datasets.Import(ctx, empty, "a\x00b", nil)
 	_, unknown := s.Runs.Get(ctx, "0007-none")
+	_, model := s.Models.Import(ctx, empty, "x", nil)
+	broken := filepath.Join(dir, "broken")
+	require.NoError(t, os.Mkdir(broken, 0o777))
+	require.NoError(t, os.WriteFile(filepath.Join(broken, "config.json"), []byte(`{"_class_name":"UNet2DModel","act_fn":"mish"}`), 0o600))
+	_, act := s.Models.Import(ctx, broken, "x", nil)
 	for want, err := range map[string]error{
 		"工作区 " + filepath.Join(dir, "ws") + " 已在别处打开": locked,
 		filepath.Join(dir, "none") + " 不存在":           missing,
 		empty + " 中没有可用的图片":                           nothing,
 		"名称中含有控制字符 U+0000":                            name,
 		"工作区中没有训练“0007-none”":                         unknown,
+		"其中既没有 unet/config.json 也没有 config.json：":     model,
+		`其 config.json：模型配置：`:                         act,
 	} {
 		require.Error(t, err, want)
 		require.Contains(t, page.Sentence(err), want)
 	}
 	within := events.T("The training stopped: {{.Problem}}", "Problem", errors.Join(unknown))
 	require.Contains(t, page.Text(within), "工作区中没有训练“0007-none”")
+	for _, err := range []error{unknown, act, errors.Join(fmt.Errorf("%w", model), nil)} {
+		b, merr := json.Marshal(studio.Run{Error: sentence.Of(err)}) // as a run's files and the index keep it
+		require.NoError(t, merr)
+		var back studio.Run
+		require.NoError(t, json.Unmarshal(b, &back))
+		require.Equal(t, page.Sentence(err), page.Sentence(back.Error))
+	}
+	require.Equal(t, "无法打开 /x {{.A}}：没有权限。", page.Sentence(&fs.PathError{Op: "open", Path: "/x {{.A}}", Err: syscall.EACCES}))
+	require.Equal(t, "{{range .A}}。", page.Sentence(errors.New("{{range .A}}")), "what comes from elsewhere is no template")
+	require.Equal(t, "{{range .A}}", page.Text(events.T("{{range .A}}", "A", 1)))
 	require.Contains(t, within.String(), "there is no run “0007-none” in the workspace", "in English as ever")
 }

@@ -694,8 +694,8 @@ func (t *setup) showQueue() {
 		})
 		about := fmt.Sprintf("%s · %s", e.Request.Preset, lang.L("{{.N}} steps", map[string]any{"N": page.Int(e.Request.Steps)}))
 		note := kit.Caption(about)
-		if e.Error != "" {
-			note.SetText(e.Error)
+		if e.Error.Template != "" {
+			note.SetText(page.Sentence(e.Error))
 			note.Importance = widget.DangerImportance
 		}
 		text := container.New(layout.NewCustomPaddedVBoxLayout(-10), kit.Ellipsis(title, false), note)

@@ -219,7 +219,7 @@ func StateText(r studio.Run) string {
 	case studio.RunDone:
 		return lang.L("Done")
 	case studio.RunFailed:
-		return lang.L("Failed: {{.Why}}", map[string]any{"Why": r.Error})
+		return lang.L("Failed: {{.Why}}", map[string]any{"Why": page.Text(r.Error)})
 	}
 	return string(r.State)
 }
