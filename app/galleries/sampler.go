@@ -128,16 +128,16 @@ type Sampler struct {
 	net   model.LoadedNet
 }
 
-// cachedValues is how many values a batch may have: small batches stay in the processor's caches, and the first
-// picture comes soon.
+// cachedValues is how many values the pictures have that a core samples at once: few stay in its cache, and the first
+// pictures come soon; more would be three percent faster.
 const (
-	cachedValues = 24576
-	maxBatch     = 8
+	cachedValues = 6144
+	maxEach      = 4
 )
 
 // batchFor is the number of pictures sampled at once.
-func batchFor(spec model.Spec, n int) int {
-	return max(1, min(n, maxBatch, cachedValues/spec.Dim()))
+func batchFor(spec model.Spec, n int, c model.Compute) int {
+	return min(max(1, n), c.Cores()*max(1, min(maxEach, cachedValues/spec.Dim())))
 }
 
 // NewSampler compiles the model's network for n pictures.
@@ -146,7 +146,7 @@ func NewSampler(ctx context.Context, m Model, n int, c model.Compute) (*Sampler,
 	if err != nil {
 		return nil, err
 	}
-	net, err := model.Load(ctx, m.Spec, m.Weights, batchFor(m.Spec, n), c)
+	net, err := model.Load(ctx, m.Spec, m.Weights, batchFor(m.Spec, n, c), c)
 	if err != nil {
 		return nil, sentence.Errorf("the model %s cannot be used: %w", m.Name, err)
 	}

@@ -104,15 +104,16 @@ func (t *Tensor) Close() {
 
 // Options choose how a session runs.
 type Options struct {
-	Threads int    // intra-op threads; 0: one per core
+	Threads int    // threads in all; 0: one per core
+	Runs    int    // calls of Run that go side by side and share the threads; 0: one
 	Device  string // "cpu" or ""
 	Profile string // prefix of a profile file, "" for none
 }
 
-// Session is one compiled model. Run may be called from one goroutine at a time.
+// Session is one compiled model. Run may be called from several goroutines at once, on different outputs.
 type Session struct {
 	session *ortapi.DynamicAdvancedSession
-	mu      sync.Mutex
+	mu      sync.RWMutex // held for reading by runs, for writing by Close
 }
 
 // NewSession compiles a model whose inputs and outputs are given, in the order in which Run takes them.
@@ -129,6 +130,8 @@ func NewSession(model []byte, inputs, outputs []string, opt Options) (*Session, 
 	if threads <= 0 {
 		threads = runtime.NumCPU()
 	}
+	// Every run brings the thread that called it; the others are shared.
+	threads = max(1, threads-max(0, opt.Runs-1))
 	steps := []func() error{
 		func() error { return so.SetIntraOpNumThreads(threads) },
 		func() error { return so.SetInterOpNumThreads(1) },
@@ -158,8 +161,8 @@ func (s *Session) Run(ctx context.Context, in, out []*Tensor) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	if s.session == nil {
 		return errors.New("the ONNX Runtime session is closed")
 	}

@@ -170,7 +170,7 @@ func TestNewTensorChecksItsShape(t *testing.T) {
 	require.EqualError(t, err, "tensor of shape [0] has an extent below 1")
 }
 
-// Runs of one session from several goroutines wait for each other.
+// Runs of one session from several goroutines do not disturb each other.
 func TestConcurrentRuns(t *testing.T) {
 	s := square(t, 64, 1)
 	var wg sync.WaitGroup

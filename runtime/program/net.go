@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"unnoise/runtime/autodiff"
 	"unnoise/runtime/graph"
@@ -20,8 +21,8 @@ type Options struct {
 	Profile string
 }
 
-func (o Options) session() ort.Options {
-	return ort.Options{Threads: o.Threads, Device: o.Device, Profile: o.Profile}
+func (o Options) session(runs int) ort.Options {
+	return ort.Options{Threads: o.Threads, Runs: runs, Device: o.Device, Profile: o.Profile}
 }
 
 // Net is the forward pass of a U-Net for a fixed batch. Its weights can be
@@ -34,12 +35,17 @@ type Net struct {
 	params  []float32
 	filters []float32
 	weights []*ort.Tensor
+	lanes   []netLane
+	ready   bool
+}
+
+// netLane holds the part of a batch that one run computes.
+type netLane struct {
 	x, cond []float32
-	class   []int64
+	class   []int64 // nil for an unconditional network
 	out     []float32
 	in      []*ort.Tensor
 	outs    []*ort.Tensor
-	ready   bool
 }
 
 // NewNet compiles the forward pass for batches of up to batch samples. weights
@@ -51,6 +57,8 @@ func NewNet(ctx context.Context, cfg unet.Config, weights []float32, batch int, 
 	if err := ort.InitDefault(ctx); err != nil {
 		return nil, err
 	}
+	lanes := min(opt.Cores(), batch)
+	each := (batch + lanes - 1) / lanes
 	b := graph.New()
 	s, err := newStore(b, cfg, blockFor(cfg))
 	if err != nil {
@@ -58,62 +66,47 @@ func NewNet(ctx context.Context, cfg unet.Config, weights []float32, batch int, 
 	}
 	n := &Net{cfg: cfg, batch: batch, store: s}
 	w, h := cfg.Size()
-	x := b.Input("sample", graph.Float, batch, cfg.InChannels, h, w)
-	cond := b.Input("timestep", graph.Float, batch)
+	x := b.Input("sample", graph.Float, each, cfg.InChannels, h, w)
+	cond := b.Input("timestep", graph.Float, each)
 	names := []string{"sample", "timestep"}
 	var class *graph.Value
 	if cfg.Classes() > 0 {
-		class = b.Input("class_labels", graph.Int64, batch)
+		class = b.Input("class_labels", graph.Int64, each)
 		names = append(names, "class_labels")
 	}
-	u := &network{Tape: autodiff.NewTape(b, s.block), cfg: cfg, src: s, n: batch}
+	u := &network{Tape: autodiff.NewTape(b, s.block), cfg: cfg, src: s, n: each}
 	out := u.forward(x, cond, class)
 	b.Output("out_sample", out)
 	model, err := b.Model()
 	if err != nil {
 		return nil, err
 	}
-	n.session, err = ort.NewSession(model, append(names, s.inputNames()...), []string{"out_sample"}, opt.session())
+	n.session, err = ort.NewSession(model, append(names, s.inputNames()...), []string{"out_sample"}, opt.session(lanes))
 	if err != nil {
 		return nil, err
 	}
 	n.params, n.filters = make([]float32, s.length), make([]float32, s.filterN)
-	n.x, n.cond, n.out = make([]float32, x.Len()), make([]float32, batch), make([]float32, out.Len())
-	ok := false
-	defer func() {
-		if !ok {
-			_ = n.Close()
+	bind := newBinder()
+	for range lanes {
+		l := netLane{x: make([]float32, x.Len()), cond: make([]float32, each), out: make([]float32, out.Len())}
+		l.in = []*ort.Tensor{wrap(bind, l.x, x.Shape...), wrap(bind, l.cond, each)}
+		if class != nil {
+			l.class = make([]int64, each)
+			l.in = append(l.in, wrap(bind, l.class, each))
 		}
-	}()
-	if n.weights, err = s.tensors(n.params, n.filters); err != nil {
-		return nil, err
+		l.outs = []*ort.Tensor{wrap(bind, l.out, out.Shape...)}
+		n.lanes = append(n.lanes, l)
 	}
-	var ts [4]*ort.Tensor
-	if ts[0], err = ort.NewTensor(n.x, x.Shape...); err != nil {
-		return nil, err
+	err = bind.err
+	if err == nil {
+		n.weights, err = s.tensors(n.params, n.filters)
 	}
-	n.in = append(n.in, ts[0])
-	if ts[1], err = ort.NewTensor(n.cond, batch); err != nil {
-		return nil, err
+	if err == nil && weights != nil {
+		err = n.SetWeights(weights)
 	}
-	n.in = append(n.in, ts[1])
-	if class != nil {
-		n.class = make([]int64, batch)
-		if ts[2], err = ort.NewTensor(n.class, batch); err != nil {
-			return nil, err
-		}
-		n.in = append(n.in, ts[2])
+	if err != nil {
+		return nil, errors.Join(err, n.Close())
 	}
-	if ts[3], err = ort.NewTensor(n.out, out.Shape...); err != nil {
-		return nil, err
-	}
-	n.outs = []*ort.Tensor{ts[3]}
-	if weights != nil {
-		if err := n.SetWeights(weights); err != nil {
-			return nil, err
-		}
-	}
-	ok = true
 	return n, nil
 }
 
@@ -133,19 +126,20 @@ func (n *Net) Batch() int { return n.batch }
 
 // Forward computes the network's output for len(cond) samples: x and out are
 // [n,C,H,W], cond is what the network receives as timestep, class is nil for an
-// unconditional model. Fewer samples than Batch cost as much as a full batch.
+// unconditional model. Fewer samples than Batch may cost as much as a full batch.
 func (n *Net) Forward(ctx context.Context, x, cond []float32, class []int64, out []float32) error {
 	if !n.ready {
 		return errors.New("the network has no weights yet")
 	}
-	k := len(cond)
-	dimIn, dimOut := len(n.x)/n.batch, len(n.out)/n.batch
+	k, l := len(cond), n.lanes[0]
+	each := len(l.cond)
+	dimIn, dimOut := len(l.x)/each, len(l.out)/each
 	switch {
 	case k < 1 || k > n.batch:
 		return fmt.Errorf("the network takes 1 to %d samples, not %d", n.batch, k)
 	case len(x) != k*dimIn || len(out) != k*dimOut:
 		return fmt.Errorf("%d samples need %d input and %d output values, not %d and %d", k, k*dimIn, k*dimOut, len(x), len(out))
-	case (n.class == nil) != (class == nil) || (class != nil && len(class) != k):
+	case (l.class == nil) != (class == nil) || (class != nil && len(class) != k):
 		return fmt.Errorf("the network has %d classes; %d class labels were given for %d samples", n.cfg.Classes(), len(class), k)
 	}
 	for _, c := range class {
@@ -153,30 +147,40 @@ func (n *Net) Forward(ctx context.Context, x, cond []float32, class []int64, out
 			return fmt.Errorf("class label %d does not lie in 0…%d", c, n.cfg.Classes()-1)
 		}
 	}
-	copy(n.x, x)
-	copy(n.cond, cond)
-	copy(n.class, class)
-	clear(n.x[k*dimIn:])
-	for i := k; i < n.batch; i++ {
-		n.cond[i] = 1
+	return sideBySide(ctx, (k+each-1)/each, func(ctx context.Context, i int) error {
+		from, to := i*each, min((i+1)*each, k)
+		var labels []int64
+		if class != nil {
+			labels = class[from:to]
+		}
+		return n.run(ctx, &n.lanes[i], x[from*dimIn:to*dimIn], cond[from:to], labels, out[from*dimOut:to*dimOut])
+	})
+}
+
+// run computes the samples of one lane; places that are left over compute on zeros.
+func (n *Net) run(ctx context.Context, l *netLane, x, cond []float32, class []int64, out []float32) error {
+	clear(l.x[copy(l.x, x):])
+	for i := copy(l.cond, cond); i < len(l.cond); i++ {
+		l.cond[i] = 1
 	}
-	if n.class != nil {
-		clear(n.class[k:])
+	if l.class != nil {
+		clear(l.class[copy(l.class, class):])
 	}
-	in := append(append([]*ort.Tensor{}, n.in...), n.weights...)
-	if err := n.session.Run(ctx, in, n.outs); err != nil {
+	if err := n.session.Run(ctx, slices.Concat(l.in, n.weights), l.outs); err != nil {
 		return err
 	}
-	copy(out, n.out)
+	copy(out, l.out)
 	return nil
 }
 
 // Close frees the program.
 func (n *Net) Close() error {
-	closeAll(n.in)
-	closeAll(n.outs)
+	for _, l := range n.lanes {
+		closeAll(l.in)
+		closeAll(l.outs)
+	}
 	closeAll(n.weights)
-	n.in, n.outs, n.weights, n.ready = nil, nil, nil, false
+	n.weights, n.ready = nil, false
 	return n.session.Close()
 }
 

@@ -75,24 +75,41 @@ type Trainer struct {
 	ema          [][]float32
 	step         int64
 	filters      []float32
-	zero         []float32    // the addend of the first micro-batch
-	grad         [2][]float32 // gradients so far; each micro-batch reads one and writes the other
+	weights      []*ort.Tensor
+	lanes        []trainLane
+	parts        []part
+	chunks       [][2]int // the trained part of a flat vector
+}
 
+// trainLane holds the micro-batch that one run computes.
+type trainLane struct {
 	x, cond, target, weight []float32
 	class                   []int64
 	masks                   [][]uint8
 	loss                    []float32
-	data                    []*ort.Tensor // the batch's inputs
-	weights                 []*ort.Tensor
-	addends                 [3][]*ort.Tensor // zero, grad[0], grad[1]
-	sums                    [2][]*ort.Tensor // loss, then views of grad[0] or grad[1]
-	chunks                  [][2]int         // the trained part of a flat vector
+	in                      []*ort.Tensor
+	lossOut                 *ort.Tensor
 }
 
+// part is the sum of the gradients of every len(parts)-th micro-batch. Which micro-batches are added in which order
+// depends on their number alone, so the bits of a step do not depend on the lanes.
+type part struct {
+	grad []float32
+	// views of grad: the program reads from them what there is, and writes the sum to the same place.
+	views []*ort.Tensor
+}
+
+// There are as many parts as micro-batches should go side by side, but of large networks only as many as memory allows.
+const (
+	maxParts  = 4
+	minParts  = 2
+	partBytes = 256 << 20 // of all parts
+)
+
 // microBytes is the size of the first level's activations that a micro-batch
-// aims at: about the second-level caches of two cores, where element-wise
+// aims at: about the second-level cache of a core, where element-wise
 // operations run several times faster than from memory (docs/benchmarks.md).
-const microBytes = 2 << 20
+const microBytes = 1 << 20
 
 // NewTrainer compiles the gradient program. The parameters are zero until SetState.
 func NewTrainer(ctx context.Context, spec TrainSpec, opt Options) (*Trainer, error) {
@@ -122,9 +139,14 @@ func NewTrainer(ctx context.Context, spec TrainSpec, opt Options) (*Trainer, err
 		t.micro = max(1, microBytes/(4*w*h*cfg.BlockOutChannels[0]))
 	}
 	// Equal micro-batches; the last may be filled up with samples of weight 0.
-	t.micro = min(t.micro, spec.Batch)
 	runs := (spec.Batch + t.micro - 1) / t.micro
+	parts := max(minParts, min(maxParts, partBytes/(4*cfg.NumParams())))
+	if spec.MicroBatch == 0 { // enough of them for all parts
+		runs = max(runs, min(parts, spec.Batch))
+	}
 	t.micro = (spec.Batch + runs - 1) / runs
+	t.parts = make([]part, min(parts, runs))
+	t.lanes = make([]trainLane, min(opt.Cores(), len(t.parts)))
 	ok := false
 	defer func() {
 		if !ok {
@@ -200,39 +222,39 @@ func (t *Trainer) compile() error {
 	for _, a := range sums {
 		names = append(names, "a:"+a.name)
 	}
-	if t.session, err = ort.NewSession(model, names, outs, t.opt.session()); err != nil {
+	if t.session, err = ort.NewSession(model, names, outs, t.opt.session(len(t.lanes))); err != nil {
 		return err
 	}
 
 	flat := func() []float32 { return make([]float32, s.length) }
-	t.params, t.m, t.v, t.zero = flat(), flat(), flat(), flat()
-	t.grad = [2][]float32{flat(), flat()}
+	t.params, t.m, t.v = flat(), flat(), flat()
 	for range t.spec.EMAs {
 		t.ema = append(t.ema, flat())
 	}
 	t.filters = make([]float32, s.filterN)
-	t.x, t.target = make([]float32, x.Len()), make([]float32, target.Len())
-	t.cond, t.weight, t.loss = make([]float32, n), make([]float32, n), make([]float32, n)
 	bind := newBinder()
-	t.data = append(t.data, wrap(bind, t.x, x.Shape...), wrap(bind, t.cond, n), wrap(bind, t.target, target.Shape...), wrap(bind, t.weight, n))
-	if class != nil {
-		t.class = make([]int64, n)
-		t.data = append(t.data, wrap(bind, t.class, n))
+	for i := range t.lanes {
+		l := &t.lanes[i]
+		l.x, l.target = make([]float32, x.Len()), make([]float32, target.Len())
+		l.cond, l.weight, l.loss = make([]float32, n), make([]float32, n), make([]float32, n)
+		l.in = []*ort.Tensor{wrap(bind, l.x, x.Shape...), wrap(bind, l.cond, n), wrap(bind, l.target, target.Shape...), wrap(bind, l.weight, n)}
+		if class != nil {
+			l.class = make([]int64, n)
+			l.in = append(l.in, wrap(bind, l.class, n))
+		}
+		for _, m := range s.masks {
+			mask := make([]uint8, m.Len())
+			l.masks = append(l.masks, mask)
+			l.in = append(l.in, wrap(bind, mask, m.Shape...))
+		}
+		l.lossOut = wrap(bind, l.loss, n)
 	}
-	for _, m := range s.masks {
-		mask := make([]uint8, m.Len())
-		t.masks = append(t.masks, mask)
-		t.data = append(t.data, wrap(bind, mask, m.Shape...))
-	}
-	for i, from := range [][]float32{t.zero, t.grad[0], t.grad[1]} {
-		var views []*ort.Tensor
+	for i := range t.parts {
+		p := &t.parts[i]
+		p.grad = flat()
 		for _, a := range sums {
 			sl := s.byName[a.name]
-			views = append(views, wrap(bind, from[sl.at:sl.at+sl.Len()], a.shape...))
-		}
-		t.addends[i] = views
-		if i > 0 {
-			t.sums[i-1] = append([]*ort.Tensor{wrap(bind, t.loss, n)}, views...)
+			p.views = append(p.views, wrap(bind, p.grad[sl.at:sl.at+sl.Len()], a.shape...))
 		}
 	}
 	if bind.err != nil {
@@ -276,7 +298,7 @@ func (t *Trainer) check(b Batch, h Hyper) error {
 	case len(b.X) != in || len(b.Target) != out || len(b.Cond) != n || len(b.Weight) != n:
 		return fmt.Errorf("a batch of %d needs %d inputs, %d targets, %d conditions and weights; got %d, %d, %d and %d",
 			n, in, out, n, len(b.X), len(b.Target), len(b.Cond), len(b.Weight))
-	case (t.class == nil) != (b.Class == nil) || (b.Class != nil && len(b.Class) != n):
+	case (t.lanes[0].class == nil) != (b.Class == nil) || (b.Class != nil && len(b.Class) != n):
 		return fmt.Errorf("the network has %d classes; %d class labels were given for %d samples", t.spec.UNet.Classes(), len(b.Class), n)
 	case len(h.EMARates) != len(t.ema):
 		return fmt.Errorf("%d moving averages need as many rates, not %d", len(t.ema), len(h.EMARates))
@@ -306,14 +328,14 @@ func (t *Trainer) Step(ctx context.Context, b Batch, h Hyper) (Result, error) {
 		return Result{}, err
 	}
 	res := Result{Loss: make([]float32, t.spec.Batch)}
-	grad, err := t.gradient(ctx, b, res.Loss)
+	grad, norm, err := t.gradient(ctx, b, res.Loss)
 	if err != nil {
 		return Result{}, err
 	}
 	for i, l := range res.Loss {
 		res.Total += float64(l) * float64(b.Weight[i]) / float64(t.spec.Batch)
 	}
-	res.GradNorm = t.norm(grad)
+	res.GradNorm = norm
 	if bad(res.Total) || bad(res.GradNorm) {
 		return res, ErrNonFinite
 	}
@@ -325,76 +347,98 @@ func (t *Trainer) Step(ctx context.Context, b Batch, h Hyper) (Result, error) {
 
 func bad(f float64) bool { return math.IsNaN(f) || math.IsInf(f, 0) }
 
-// gradient runs the micro-batches and returns the flat gradient of the mean weighted loss.
-func (t *Trainer) gradient(ctx context.Context, b Batch, loss []float32) ([]float32, error) {
-	n, total := t.micro, t.spec.Batch
-	dimX, dimT := len(t.x)/n, len(t.target)/n
-	addend, to := 0, 0
-	for at := 0; at < total; at += n {
-		k := min(n, total-at)
-		copy(t.x, b.X[at*dimX:(at+k)*dimX])
-		copy(t.target, b.Target[at*dimT:(at+k)*dimT])
-		copy(t.cond, b.Cond[at:at+k])
-		for i := range n {
-			t.weight[i] = 0
-			if i < k {
-				t.weight[i] = b.Weight[at+i] / float32(total)
-			} else {
-				t.cond[i] = 1
+// gradient runs the micro-batches and returns the flat gradient of the mean weighted loss and its Euclidean norm.
+func (t *Trainer) gradient(ctx context.Context, b Batch, loss []float32) (grad []float32, norm float64, err error) {
+	err = sideBySide(ctx, len(t.lanes), func(ctx context.Context, lane int) error {
+		for p := lane; p < len(t.parts); p += len(t.lanes) {
+			clear(t.parts[p].grad)
+			for run := p; run*t.micro < t.spec.Batch; run += len(t.parts) {
+				if err := t.run(ctx, &t.lanes[lane], &t.parts[p], b, run, loss); err != nil {
+					return err
+				}
 			}
 		}
-		if t.class != nil {
-			clear(t.class)
-			copy(t.class, b.Class[at:at+k])
-		}
-		t.draw(b.Dropout, at/n)
-		in := slices.Concat(t.data, t.weights, t.addends[addend])
-		if err := t.session.Run(ctx, in, t.sums[to]); err != nil {
-			return nil, err
-		}
-		copy(loss[at:at+k], t.loss)
-		addend, to = to+1, 1-to
+		return nil
+	})
+	if err != nil {
+		return nil, 0, err
 	}
-	return t.grad[1-to], nil
+	grad, norm = t.sum()
+	return grad, norm, nil
+}
+
+// run adds the gradient of one micro-batch to a part.
+func (t *Trainer) run(ctx context.Context, l *trainLane, p *part, b Batch, run int, loss []float32) error {
+	n, total := t.micro, t.spec.Batch
+	dimX, dimT := len(l.x)/n, len(l.target)/n
+	at := run * n
+	k := min(n, total-at)
+	copy(l.x, b.X[at*dimX:(at+k)*dimX])
+	copy(l.target, b.Target[at*dimT:(at+k)*dimT])
+	copy(l.cond, b.Cond[at:at+k])
+	for i := range n {
+		l.weight[i] = 0
+		if i < k {
+			l.weight[i] = b.Weight[at+i] / float32(total)
+		} else {
+			l.cond[i] = 1
+		}
+	}
+	if l.class != nil {
+		clear(l.class[copy(l.class, b.Class[at:at+k]):])
+	}
+	l.draw(t.spec.UNet.Dropout, b.Dropout, run)
+	in := slices.Concat(l.in, t.weights, p.views)
+	if err := t.session.Run(ctx, in, slices.Concat([]*ort.Tensor{l.lossOut}, p.views)); err != nil {
+		return err
+	}
+	copy(loss[at:at+k], l.loss)
+	return nil
 }
 
 // draw fills the dropout masks of one micro-batch.
-func (t *Trainer) draw(seed uint64, run int) {
-	if len(t.masks) == 0 {
-		return
-	}
-	keep := 1 - t.spec.UNet.Dropout
-	parallel(len(t.masks), func(i int) {
+func (l *trainLane) draw(dropout float64, seed uint64, run int) {
+	keep := 1 - dropout
+	parallel(len(l.masks), func(i int) {
 		r := rand.New(rand.NewPCG(seed, uint64(run)<<32|uint64(i)))
-		for j := range t.masks[i] {
-			t.masks[i][j] = 0
+		for j := range l.masks[i] {
+			l.masks[i][j] = 0
 			if r.Float64() < keep {
-				t.masks[i][j] = 1
+				l.masks[i][j] = 1
 			}
 		}
 	})
 }
 
-// norm returns the Euclidean norm. Chunks are summed in order, so that the
-// result does not depend on the number of processors.
-func (t *Trainer) norm(g []float32) float64 {
-	parts := make([]float64, len(t.chunks))
+// sum adds the parts up in the first one and returns it with its Euclidean norm. Chunks are summed in order, so that
+// the result does not depend on the number of processors.
+func (t *Trainer) sum() ([]float32, float64) {
+	whole := t.parts[0].grad
+	squares := make([]float64, len(t.chunks))
 	parallel(len(t.chunks), func(i int) {
+		from, to := t.chunks[i][0], t.chunks[i][1]
+		v := whole[from:to]
+		for _, p := range t.parts[1:] {
+			g := p.grad[from:to]
+			g = g[:len(v)]
+			for j, gj := range g {
+				v[j] += gj
+			}
+		}
 		var a, b, c, d float64
-		v := g[t.chunks[i][0]:t.chunks[i][1]]
 		for ; len(v) >= 4; v = v[4:] {
 			a += float64(v[0]) * float64(v[0])
 			b += float64(v[1]) * float64(v[1])
 			c += float64(v[2]) * float64(v[2])
 			d += float64(v[3]) * float64(v[3])
 		}
-		parts[i] = a + b + c + d
+		squares[i] = a + b + c + d
 	})
 	sum := 0.0
-	for _, p := range parts {
-		sum += p
+	for _, s := range squares {
+		sum += s
 	}
-	return math.Sqrt(sum)
+	return whole, math.Sqrt(sum)
 }
 
 // update is clipping, AdamW (Loshchilov and Hutter 2019, algorithm 2, with
@@ -506,22 +550,20 @@ func (t *Trainer) SetState(s State) error {
 
 // Memory returns the bytes of state and buffers held in Go.
 func (t *Trainer) Memory() int64 {
-	n := int64(len(t.params)) * int64(6+len(t.ema))
-	n += int64(len(t.filters)) + int64(2*len(t.x)) + int64(len(t.target))
+	l := t.lanes[0]
+	n := int64(len(t.params))*int64(3+len(t.ema)+len(t.parts)) + int64(len(t.filters)) + int64(len(t.lanes))*int64(len(l.x)+len(l.target))
 	return 4 * n
 }
 
 // Close frees the program.
 func (t *Trainer) Close() error {
-	closeAll(t.data)
 	closeAll(t.weights)
-	for _, v := range t.addends {
-		closeAll(v)
+	for _, l := range t.lanes {
+		closeAll(l.in)
+		l.lossOut.Close()
 	}
-	for _, v := range t.sums {
-		if len(v) > 0 {
-			v[0].Close() // the rest are the addends' tensors
-		}
+	for _, p := range t.parts {
+		closeAll(p.views)
 	}
 	if t.session == nil {
 		return nil

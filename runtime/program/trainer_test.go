@@ -207,7 +207,7 @@ func TestAccumulationDoesNotDependOnTheMicroBatch(t *testing.T) {
 				require.LessOrEqual(t, tr.MicroBatch(), n)
 				l, g := make([]float32, n), make([]float32, cfg.NumParams())
 				for range 2 { // what the last micro-batch leaves behind must not matter
-					flat, err := tr.gradient(t.Context(), b, l)
+					flat, _, err := tr.gradient(t.Context(), b, l)
 					require.NoError(t, err)
 					tr.store.save(g, flat)
 				}
@@ -300,6 +300,26 @@ func TestRunsAreReproducibleAndResumable(t *testing.T) {
 	}
 }
 
+// Lanes share a session and go side by side: whichever is first, and however many there are, the bits are the same.
+func TestStepsDoNotDependOnTheThreads(t *testing.T) {
+	for name, cfg := range map[string]unet.Config{"plain": tiny(), "blocked": medium()} {
+		t.Run(name, func(t *testing.T) {
+			cfg.Dropout = 0.2
+			var want State
+			for threads := 1; threads <= 5; threads++ {
+				tr := newTrainerOn(t, TrainSpec{UNet: cfg, Batch: 11, MicroBatch: 2, EMAs: 1, ClipNorm: 1}, 4, Options{Threads: threads})
+				require.Len(t, tr.parts, maxParts)
+				require.Len(t, tr.lanes, min(threads, maxParts))
+				run(t, tr, 0, 3)
+				if threads == 1 {
+					want = tr.State()
+				}
+				requireSame(t, want, tr.State())
+			}
+		})
+	}
+}
+
 func TestDropoutMasks(t *testing.T) {
 	cfg := medium()
 	cfg.Dropout = 0.3
@@ -312,10 +332,11 @@ func TestDropoutMasks(t *testing.T) {
 			blocks++
 		}
 	}
-	require.Len(t, tr.masks, blocks, "one mask per residual block")
-	tr.draw(7, 0)
+	l := &tr.lanes[0]
+	require.Len(t, l.masks, blocks, "one mask per residual block")
+	l.draw(cfg.Dropout, 7, 0)
 	snapshot := func() (all []uint8) {
-		for _, m := range tr.masks {
+		for _, m := range l.masks {
 			all = append(all, m...)
 		}
 		return all
@@ -340,14 +361,14 @@ func TestDropoutMasks(t *testing.T) {
 	}
 	chance := 0.7*0.7 + 0.3*0.3
 	near := 5 * math.Sqrt(chance*(1-chance)/n)
-	tr.draw(7, 1)
+	l.draw(cfg.Dropout, 7, 1)
 	require.InDelta(t, chance, agree(first, snapshot()), near, "another micro-batch is independent")
-	tr.draw(8, 0)
+	l.draw(cfg.Dropout, 8, 0)
 	require.InDelta(t, chance, agree(first, snapshot()), near, "another step is independent")
-	tr.draw(7, 0)
+	l.draw(cfg.Dropout, 7, 0)
 	require.Equal(t, first, snapshot())
-	small := min(len(tr.masks[0]), len(tr.masks[1]))
-	require.InDelta(t, chance, agree(tr.masks[0][:small], tr.masks[1][:small]), 5*math.Sqrt(chance*(1-chance)/float64(small)))
+	small := min(len(l.masks[0]), len(l.masks[1]))
+	require.InDelta(t, chance, agree(l.masks[0][:small], l.masks[1][:small]), 5*math.Sqrt(chance*(1-chance)/float64(small)))
 }
 
 // The gradient with dropout is that of the loss with the same masks: compared
@@ -361,7 +382,7 @@ func TestGradientWithDropout(t *testing.T) {
 			b.Dropout = 5
 			total := func() (sum float64, grad []float32) {
 				loss := make([]float32, 3)
-				flat, err := tr.gradient(t.Context(), b, loss)
+				flat, _, err := tr.gradient(t.Context(), b, loss)
 				require.NoError(t, err)
 				for i, l := range loss {
 					sum += float64(l) * float64(b.Weight[i]) / 3
