@@ -173,7 +173,7 @@ func (c *core) itemStamp(id string, index int) string {
 	if err != nil {
 		return ""
 	}
-	return fmt.Sprintf("item/%s/%s/%d/%d", path, it.Name, st.Size(), st.ModTime().UnixNano())
+	return fmt.Sprintf("item2/%s/%s/%d/%d", path, it.Name, st.Size(), st.ModTime().UnixNano())
 }
 
 type thumbService struct{ *core }

@@ -598,14 +598,14 @@ func crcIEEE(b []byte) uint32 { return crc32.ChecksumIEEE(b) }
 // leave it to decoders how colour is enlarged (Go repeats that of a JPEG) and rounded.
 func TestPicturesDecodeAsInPillow(t *testing.T) {
 	within := map[string]float64{
-		"cmyk.jpg": 0.1, "progressive.jpg": 2.5, "subsampled.jpg": 2.5, "lossy.webp": 0.5, "lossy-alpha.webp": 0.5,
+		"cmyk.jpg": 0.1, "progressive.jpg": 2.5, "subsampled.jpg": 2.5, "lossy.webp": 0.5, "lossy-alpha.webp": 0.5, "animated.webp": 0.5,
 	}
 	const dir = "testdata/pictures"
 	files, err := filepath.Glob(dir + "/*.png.png")
 	require.NoError(t, err)
 	more, err := filepath.Glob(dir + "/*.[jwtbg]*.png")
 	require.NoError(t, err)
-	require.Len(t, append(files, more...), 12)
+	require.Len(t, append(files, more...), 14)
 	s, err := OpenSource(dir)
 	require.NoError(t, err)
 	defer s.Close()
@@ -620,5 +620,165 @@ func TestPicturesDecodeAsInPillow(t *testing.T) {
 			t.Logf("mean difference %.3f", d)
 			require.LessOrEqual(t, d, within[name])
 		})
+	}
+}
+
+// Files that say how they are to be turned look as they do in Pillow, with every format, when scanned, decoded and cached.
+func TestOrientationLikePillow(t *testing.T) {
+	const dir = "testdata/pictures/orientation"
+	s, err := OpenSource(dir)
+	require.NoError(t, err)
+	defer s.Close()
+	rep, err := Scan(t.Context(), dir, nil)
+	require.NoError(t, err)
+	require.Len(t, rep.Items, 8*5)
+	c := build(t, rep, Preprocess{Width: 24, Height: 24, Channels: 3, Fit: Stretch}, t.TempDir())
+	cached := map[string][]byte{}
+	for i := range c.Len() {
+		cached[c.Name(i)] = c.Bytes(i)
+	}
+	for _, it := range rep.Items {
+		t.Run(it.Name, func(t *testing.T) {
+			reference := it.Name[:1] + ".upright.png"
+			want, err := s.Image(t.Context(), reference)
+			require.NoError(t, err)
+			require.Equal(t, want.Bounds().Size(), image.Pt(it.Width, it.Height), "the scan tells the size that is seen")
+			got, err := s.Image(t.Context(), it.Name)
+			require.NoError(t, err)
+			within := 0.0
+			if it.Format == "jpeg" {
+				within = 3
+			}
+			require.LessOrEqual(t, meanDifference(t, want, got), within)
+			if within == 0 {
+				require.Equal(t, cached[reference], cached[it.Name])
+			}
+		})
+	}
+}
+
+func TestOrientationKeepsSixteenBitsRounded(t *testing.T) {
+	deep := image.NewGray16(image.Rect(0, 0, 2, 1))
+	deep.SetGray16(0, 0, color.Gray16{Y: 0x7fff})
+	deep.SetGray16(1, 0, color.Gray16{Y: 0x80ff})
+	got := upright(deep, 2)
+	require.Equal(t, to8(deep).At(0, 0), got.At(1, 0))
+	require.Equal(t, to8(deep).At(1, 0), got.At(0, 0))
+}
+
+func TestOrientationOfDamagedAndOddFiles(t *testing.T) {
+	block := func(order binary.AppendByteOrder, tag, kind, value uint16) []byte {
+		b := []byte("II")
+		if order == binary.AppendByteOrder(binary.BigEndian) {
+			b = []byte("MM")
+		}
+		b = order.AppendUint32(order.AppendUint16(b, 42), 8)
+		b = order.AppendUint16(b, 2)
+		for _, field := range [][3]uint16{{0x0100, 3, 7}, {tag, kind, value}} {
+			b = order.AppendUint16(order.AppendUint16(b, field[0]), field[1])
+			b = order.AppendUint16(order.AppendUint16(order.AppendUint32(b, 1), field[2]), 0)
+		}
+		return order.AppendUint32(b, 0)
+	}
+	little, big := block(binary.LittleEndian, 274, 3, 6), block(binary.BigEndian, 274, 3, 6)
+	jpg := func(segments ...string) []byte {
+		b := []byte("\xff\xd8")
+		for _, s := range segments {
+			b = append(binary.BigEndian.AppendUint16(append(b, "\xff\xff\xe1"...), uint16(len(s)+2)), s...)
+		}
+		return append(b, "\xff\xda\x00\x02"...)
+	}
+	chunk := func(order binary.AppendByteOrder, id string, body []byte) []byte {
+		if order == binary.AppendByteOrder(binary.BigEndian) {
+			return append(append(append(order.AppendUint32(nil, uint32(len(body))), id...), body...), 0, 0, 0, 0)
+		}
+		return append(order.AppendUint32([]byte(id), uint32(len(body))), append(body, make([]byte, len(body)%2)...)...)
+	}
+	pngFile := append([]byte("\x89PNG\r\n\x1a\n"), append(chunk(binary.BigEndian, "IDAT", []byte("x")), chunk(binary.BigEndian, "eXIf", big)...)...)
+	webpFile := append([]byte("RIFFsizeWEBP"), append(chunk(binary.LittleEndian, "VP8L", []byte("x")), chunk(binary.LittleEndian, "EXIF", append([]byte("Exif\x00\x00"), little...))...)...)
+	far := bytes.Clone(little)
+	binary.LittleEndian.PutUint32(far[4:], 0xffffffff)
+	many := bytes.Clone(little)
+	binary.LittleEndian.PutUint16(many[8:], 0xffff)
+	for _, c := range []struct {
+		name, format string
+		b            []byte
+		want         int
+	}{
+		{"little-endian", "tiff", little, 6},
+		{"big-endian", "tiff", big, 6},
+		{"more fields promised", "tiff", many, 6},
+		{"cut in the field", "tiff", little[:len(little)-10], 1},
+		{"cut in the head", "tiff", little[:7], 1},
+		{"directory beyond the end", "tiff", far, 1},
+		{"another type", "tiff", block(binary.LittleEndian, 274, 4, 6), 1},
+		{"no such orientation", "tiff", block(binary.LittleEndian, 274, 3, 9), 1},
+		{"another field", "tiff", block(binary.LittleEndian, 275, 3, 6), 1},
+		{"another byte order", "tiff", append([]byte("MM"), little[2:]...), 1},
+		{"XMP before Exif", "jpeg", jpg("http://ns.adobe.com/xap/1.0/\x00<x/>", "Exif\x00\x00"+string(big)), 6},
+		{"behind the pixels", "jpeg", append([]byte("\xff\xd8\xff\xda\x00\x02"), jpg("Exif\x00\x00" + string(big))[2:]...), 1},
+		{"segment cut short", "jpeg", jpg("Exif\x00\x00" + string(big))[:30], 1},
+		{"behind the pixels, as allowed", "png", pngFile, 6},
+		{"chunk cut short", "png", pngFile[:len(pngFile)-6], 1},
+		{"with a JPEG's head", "webp", webpFile, 6},
+		{"not read", "gif", little, 1},
+		{"empty", "png", nil, 1},
+	} {
+		require.Equal(t, c.want, orientation(c.b, c.format), c.name)
+	}
+}
+
+// The first frame of an animated WebP may be a part of the canvas; what lies outside of it is refused.
+func TestAnimatedWebPGivesItsFirstFrame(t *testing.T) {
+	still := encode(t, ".webp", picture(10, 6))
+	var vp8l []byte
+	for id, body := range webpChunks(still[12:]) {
+		if id == "VP8L" {
+			vp8l = body
+		}
+	}
+	require.NotEmpty(t, vp8l)
+	u24 := func(v int) []byte { return []byte{byte(v), byte(v >> 8), byte(v >> 16)} }
+	chunk := func(id string, parts ...[]byte) []byte {
+		body := bytes.Join(parts, nil)
+		b := binary.LittleEndian.AppendUint32([]byte(id), uint32(len(body)))
+		return append(append(b, body...), make([]byte, len(body)%2)...)
+	}
+	animation := func(canvas, at, size image.Point) []byte {
+		frame := chunk("ANMF", u24(at.X/2), u24(at.Y/2), u24(size.X-1), u24(size.Y-1), u24(100), []byte{0}, chunk("VP8L", vp8l))
+		body := bytes.Join([][]byte{
+			[]byte("WEBP"), chunk("VP8X", []byte{0x12, 0, 0, 0}, u24(canvas.X-1), u24(canvas.Y-1)),
+			chunk("ANIM", make([]byte, 6)), frame, frame,
+		}, nil)
+		return append(binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(len(body))), body...)
+	}
+	dir := t.TempDir()
+	size := image.Pt(10, 6)
+	write(t, filepath.Join(dir, "part.webp"), animation(image.Pt(20, 16), image.Pt(4, 8), size))
+	write(t, filepath.Join(dir, "outside.webp"), animation(image.Pt(20, 16), image.Pt(12, 8), size))
+	write(t, filepath.Join(dir, "lies.webp"), animation(image.Pt(20, 16), image.Pt(4, 8), image.Pt(11, 6)))
+	write(t, filepath.Join(dir, "empty.webp"), animation(image.Pt(20, 16), image.Pt(4, 8), size)[:60])
+	rep, err := Scan(t.Context(), dir, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"part.webp"}, names(rep))
+	bad := map[string]string{}
+	for _, b := range rep.Bad {
+		bad[b.Name] = b.Reason
+	}
+	require.Equal(t, "its header and its content disagree about its size", bad["outside.webp"])
+	require.Contains(t, bad["lies.webp"], "damaged")
+	require.Contains(t, bad["empty.webp"], "cut off")
+	got, err := Decode(t.Context(), rep, 0)
+	require.NoError(t, err)
+	require.Equal(t, image.Rect(0, 0, 20, 16), got.Bounds())
+	want := picture(10, 6)
+	for y := range 16 {
+		for x := range 20 {
+			expect := color.NRGBA{}
+			if p := image.Pt(x-4, y-8); p.In(want.Bounds()) {
+				expect = color.NRGBAModel.Convert(want.At(p.X, p.Y)).(color.NRGBA)
+			}
+			require.Equal(t, expect, color.NRGBAModel.Convert(got.At(x, y)), "%d, %d", x, y)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"image"
 	"image/color"
@@ -14,7 +15,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/disintegration/imaging"
 	_ "golang.org/x/image/bmp"
 	_ "golang.org/x/image/tiff"
 	_ "golang.org/x/image/webp"
@@ -109,51 +109,83 @@ func checkPixels(w, h int, lim limits) error {
 // the canvas, while the decoder allocates by the frame's. WebP container specification, RFC 9649 section 2.7; the VP8 frame header is
 // RFC 6386 section 9.1.
 func checkWebP(b []byte, lim limits) error {
-	for rest := b[min(12, len(b)):]; len(rest) >= 8; {
-		id, size := string(rest[:4]), uint64(rest[4])|uint64(rest[5])<<8|uint64(rest[6])<<16|uint64(rest[7])<<24
-		body := rest[8:]
-		if id == "VP8 " && len(body) >= 10 {
+	if still, _ := firstFrame(b); still != nil {
+		return checkWebP(still, lim)
+	}
+	for id, body := range webpChunks(b[min(12, len(b)):]) {
+		switch {
+		case id == "VP8 " && len(body) >= 10:
 			w, h := int(body[6])|int(body[7]&0x3f)<<8, int(body[8])|int(body[9]&0x3f)<<8
 			if h > 0 {
 				return checkPixels(w, h, lim)
 			}
-		}
-		if id == "VP8L" && len(body) >= 5 {
-			v := uint32(body[1]) | uint32(body[2])<<8 | uint32(body[3])<<16 | uint32(body[4])<<24
+		case id == "VP8L" && len(body) >= 5:
+			v := binary.LittleEndian.Uint32(body[1:])
 			return checkPixels(int(v&0x3fff)+1, int(v>>14&0x3fff)+1, lim)
 		}
-		if id == "ANIM" || id == "ANMF" {
-			return refuse("it is an animated WebP, which cannot be read: save one frame of it")
-		}
-		size += size & 1
-		if size > uint64(len(body)) {
-			return nil // cut short: the decoder will say so
-		}
-		rest = body[size:]
 	}
 	return nil
+}
+
+// firstFrame takes the first frame out of an animated WebP, as a file of its own, which golang.org/x/image can read, and
+// says where it lies on the canvas (RFC 9649, section 2.7.1.1). It is nil where the file is not animated.
+func firstFrame(b []byte) (still []byte, at image.Point) {
+	for id, body := range webpChunks(b[min(12, len(b)):]) {
+		switch {
+		case id == "VP8 ", id == "VP8L":
+			return nil, at
+		case id == "ANMF" && len(body) >= 16:
+			half := func(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
+			size, frame := body[6:12], body[16:]
+			flags := byte(0)
+			for id := range webpChunks(frame) {
+				if id == "ALPH" {
+					flags = 1 << 4
+				}
+			}
+			still = binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(4+8+10+len(frame)))
+			still = append(still, "WEBPVP8X\x0a\x00\x00\x00"...)
+			still = append(append(still, flags, 0, 0, 0), size...)
+			return append(still, frame...), image.Pt(2*half(body), 2*half(body[3:]))
+		}
+	}
+	return nil, at
 }
 
 // decodePixels decodes a picture whose header has been checked. EXIF orientation is applied, an animation gives its first frame.
 func decodePixels(b []byte, in info) (img image.Image, err error) {
 	defer recovered(&err)
-	if in.format == "jpeg" {
-		return imaging.Decode(bytes.NewReader(b), imaging.AutoOrientation(true))
+	if img, err = storedPixels(b, in); err != nil {
+		return nil, err
+	}
+	return upright(img, orientation(b, in.format)), nil
+}
+
+// storedPixels decodes a picture as its file holds it.
+func storedPixels(b []byte, in info) (img image.Image, err error) {
+	var at image.Point // of an animation's first frame
+	animated := in.format == "gif"
+	if in.format == "webp" {
+		if still, where := firstFrame(b); still != nil {
+			b, at, animated = still, where, true
+		}
 	}
 	if img, _, err = image.Decode(bytes.NewReader(b)); err != nil {
 		return nil, err
 	}
-	full := image.Rect(0, 0, in.width, in.height)
-	if in.format == "gif" && img.Bounds() != full { // a first frame that covers only a part of the canvas
-		canvas := image.NewNRGBA(full)
-		draw.Draw(canvas, img.Bounds(), img, img.Bounds().Min, draw.Src)
-		return canvas, nil
-	}
-	if img.Bounds().Size() != full.Size() {
-		return nil, refuse("its header and its content disagree about its size")
-	}
 	if in.format == "webp" {
-		return videoRange(img), nil
+		img = videoRange(img)
+	}
+	full, part := image.Rect(0, 0, in.width, in.height), img.Bounds().Add(at)
+	switch {
+	case part == full:
+		return img, nil
+	case animated && part.In(full): // a first frame that covers only a part of the canvas
+		canvas := image.NewNRGBA(full)
+		draw.Draw(canvas, part, img, img.Bounds().Min, draw.Src)
+		return canvas, nil
+	case animated, part.Size() != full.Size():
+		return nil, refuse("its header and its content disagree about its size")
 	}
 	return img, nil
 }
@@ -259,7 +291,7 @@ func why(err error) sentence.Text {
 	case errors.Is(err, image.ErrFormat):
 		return sentence.T("its content is not a PNG, JPEG, GIF, BMP, TIFF or WebP picture")
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF),
-		slices.ContainsFunc([]string{"not enough", "unexpected EOF", "short Huffman"}, func(s string) bool { return strings.Contains(err.Error(), s) }): // as the decoders put it
+		slices.ContainsFunc([]string{"not enough", "unexpected EOF", "short Huffman", "short chunk data"}, func(s string) bool { return strings.Contains(err.Error(), s) }): // as the decoders put it
 		return sentence.T("the file ends too early: it was cut off")
 	case errors.Is(err, fs.ErrPermission):
 		return sentence.T("there is no permission to read it")

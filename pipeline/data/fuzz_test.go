@@ -25,6 +25,11 @@ func FuzzImage(f *testing.F) {
 	f.Add(encode(f, ".png", deep))
 	f.Add(encode(f, ".png", image.NewPaletted(image.Rect(0, 0, 5, 5), color.Palette{color.Transparent, color.White})))
 	f.Add(withOrientation(encode(f, ".jpg", img), 6))
+	for _, name := range []string{"animated.webp", "animated-lossless.webp", "orientation/5.tiff", "orientation/7.webp", "orientation/8.png"} {
+		b, err := os.ReadFile("testdata/pictures/" + name)
+		require.NoError(f, err)
+		f.Add(b)
+	}
 	pp := Preprocess{Width: 5, Height: 4, Channels: 4, Fit: Fit}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		in, err := readInfo(b, tight)
@@ -41,6 +46,22 @@ func FuzzImage(f *testing.F) {
 		require.Positive(t, got.Bounds().Dx()*got.Bounds().Dy())
 		newFingerprint(got)
 		pp.planes(make([]byte, pp.Dim()), pp.render(got))
+	})
+}
+
+func FuzzOrientation(f *testing.F) {
+	for _, ext := range []string{"jpg", "png", "tiff", "webp"} {
+		b, err := os.ReadFile("testdata/pictures/orientation/6." + ext)
+		require.NoError(f, err)
+		f.Add(b)
+		f.Add(b[:len(b)*2/3])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, format := range []string{"jpeg", "png", "tiff", "webp", "gif"} { // whatever the file really is
+			way := orientation(b, format)
+			require.GreaterOrEqual(t, way, 1)
+			require.LessOrEqual(t, way, 8)
+		}
 	})
 }
 
