@@ -78,7 +78,10 @@ func unsaved(what Text, err error) error {
 }
 
 // missing says that something with this ID is not in the workspace.
-func missing(what Text, id string) error {
+func (e *env) missing(what Text, id string) error {
+	if err := e.there(); err != nil {
+		return err
+	}
 	return events.T("there is no {{.What}} “{{.Name}}” in the workspace", "What", what, "Name", id).Because(fs.ErrNotExist)
 }
 
@@ -210,7 +213,7 @@ func (c *core) scan(ctx context.Context, id string) (*scan, error) {
 	}
 	stamp, err := datasetStamp(dir, false)
 	if err != nil {
-		return nil, noDataset(id, err)
+		return nil, e.noDataset(id, err)
 	}
 	if s := c.scans.get(id, stamp); s != nil {
 		return s, nil
@@ -232,9 +235,9 @@ func (c *core) scan(ctx context.Context, id string) (*scan, error) {
 	return s, nil
 }
 
-func noDataset(id string, err error) error {
+func (e *env) noDataset(id string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return missing(events.T("dataset"), id)
+		return e.missing(events.T("dataset"), id)
 	}
 	return err
 }
@@ -446,7 +449,7 @@ func (s datasetService) Rescan(ctx context.Context, id string, progress Progress
 	}
 	info, err := readDataset(dir)
 	if err != nil {
-		return Dataset{}, noDataset(id, err)
+		return Dataset{}, e.noDataset(id, err)
 	}
 	defer s.note(e, events.T("Reading “{{.Name}}” again", "Name", info.Name), dir+string(filepath.Separator))()
 	rep, err := scanSource(ctx, info.place(dir), progress)
@@ -481,7 +484,7 @@ func (c *core) update(ctx context.Context, id string, change func(*datasetFile) 
 	defer c.datasetMu.Unlock()
 	info, err := readDataset(dir)
 	if err != nil {
-		return noDataset(id, err)
+		return e.noDataset(id, err)
 	}
 	if err := change(&info); err != nil {
 		return err

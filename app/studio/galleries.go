@@ -327,7 +327,7 @@ func (s galleryService) Get(ctx context.Context, id string) (Gallery, error) {
 		return Gallery{}, err
 	}
 	if !ok {
-		return Gallery{}, missing(events.T("gallery"), id)
+		return Gallery{}, e.missing(events.T("gallery"), id)
 	}
 	return s.gallery(g), nil
 }
@@ -413,7 +413,7 @@ func (s galleryService) makeGallery(e *env, req SampleRequest, m galleries.Model
 			return "", false, err
 		}
 		if _, err := os.Stat(dir); err != nil {
-			return "", false, missing(events.T("gallery"), req.Gallery)
+			return "", false, e.missing(events.T("gallery"), req.Gallery)
 		}
 		return req.Gallery, false, nil
 	}
@@ -536,7 +536,7 @@ func (s galleryService) updateGallery(ctx context.Context, id string, change fun
 	s.datasetMu.Lock()
 	defer s.datasetMu.Unlock()
 	if _, err := os.Stat(dir); err != nil {
-		return missing(events.T("gallery"), id)
+		return e.missing(events.T("gallery"), id)
 	}
 	g, err := readGallery(dir)
 	if err != nil {

@@ -223,6 +223,10 @@ func TestRemovedDrive(t *testing.T) {
 		requireSentence(t, err, gone)
 	}
 	require.Error(t, s.Training.Start(ctx, req))
+	_, err = s.Thumbs.Image(ctx, Ref{Kind: DatasetItem, Owner: d.ID})
+	requireSentence(t, err, gone)
+	_, err = s.Thumbs.Image(ctx, Ref{Kind: SampleGrid, Owner: "0001-r", Name: "000010.png"})
+	requireSentence(t, err, gone)
 	waitFor(t, "the person to be told", told(gone))
 	require.NoDirExists(t, drive)
 	list, err := s.Datasets.List(ctx) // what is known may still be looked at

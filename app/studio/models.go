@@ -62,7 +62,7 @@ func (e *env) modelDir(id string) (string, error) {
 		return "", err
 	}
 	if _, err := os.Stat(filepath.Join(dir, modelName)); err != nil {
-		return "", missing(events.T("model"), id)
+		return "", e.missing(events.T("model"), id)
 	}
 	return dir, nil
 }

@@ -217,7 +217,7 @@ func (e *env) run(id string) (string, error) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, runs.InfoName)); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return "", missing(events.T("run"), id)
+			return "", e.missing(events.T("run"), id)
 		}
 		return "", err
 	}

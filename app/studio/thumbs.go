@@ -2,8 +2,10 @@ package studio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"image"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -186,6 +188,11 @@ func (s thumbService) Request(ref Ref, px int, done func(*image.RGBA, error)) (c
 
 func (s thumbService) Image(ctx context.Context, ref Ref) (*image.RGBA, error) {
 	img, err := loader(s).Load(ctx, ref)
+	if errors.Is(err, fs.ErrNotExist) {
+		if gone := s.there(); gone != nil {
+			err = gone
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

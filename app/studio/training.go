@@ -327,7 +327,7 @@ func (s *supervisor) prepare(ctx context.Context, e *env, entry queue.Entry, req
 			return run, err
 		}
 		if len(entry.Request) == 0 {
-			return nil, missing(events.T("run"), entry.Run)
+			return nil, e.missing(events.T("run"), entry.Run)
 		}
 	}
 	sc, err := s.c.scan(ctx, req.Dataset)

@@ -289,7 +289,8 @@ func (s *Service[K]) Waiting() int {
 
 func (s *Service[K]) thumbnail(at slot[K]) (*image.RGBA, error) {
 	var path string
-	if dir := s.dir(); dir != "" {
+	dir := s.dir()
+	if dir != "" {
 		if stamp := s.load.Stamp(at.key); stamp != "" {
 			sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%d", stamp, at.px))
 			name := hex.EncodeToString(sum[:16])
@@ -306,7 +307,7 @@ func (s *Service[K]) thumbnail(at slot[K]) (*image.RGBA, error) {
 	out := Scale(src, at.px)
 	b := src.Bounds()
 	if path != "" && b.Dx()*b.Dy() >= worthDisk {
-		_ = writePNG(path, out)
+		_ = writePNG(dir, path, out)
 	}
 	return out, nil
 }
@@ -385,11 +386,13 @@ func readPNG(path string) (_ *image.RGBA, err error) {
 	return ToRGBA(img), nil
 }
 
-// writePNG replaces the file by renaming, without fsync: after a power cut a thumbnail that
-// does not decode is made anew.
-func writePNG(path string, img image.Image) (err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return err
+// writePNG replaces a file in a folder of dir by renaming, without fsync: after a power cut a thumbnail that
+// does not decode is made anew. The folder around dir is never made: where it is missing, its drive was removed.
+func writePNG(dir, path string, img image.Image) (err error) {
+	for _, d := range []string{dir, filepath.Dir(path)} {
+		if err := os.Mkdir(d, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-")
 	if err != nil {

@@ -161,6 +161,22 @@ func TestDiskCacheOutlivesTheService(t *testing.T) {
 	s.Close()
 }
 
+// Where the drive of the cache was removed, nothing is made at its place, and thumbnails are made all the same.
+func TestRemovedDriveIsNotMadeAnew(t *testing.T) {
+	drive := filepath.Join(t.TempDir(), "drive")
+	require.NoError(t, os.Mkdir(drive, 0o777))
+	dir := filepath.Join(drive, "thumbs")
+	s := New(&painter{w: 600, h: 300}, Options{Dir: dir})
+	defer s.Close()
+	_, err := get(s, 1, 64)
+	require.NoError(t, err)
+	require.DirExists(t, dir)
+	require.NoError(t, os.RemoveAll(drive))
+	_, err = get(s, 2, 64)
+	require.NoError(t, err)
+	require.NoDirExists(t, drive)
+}
+
 func TestErrorsAndClosing(t *testing.T) {
 	p := &painter{w: 4, h: 4}
 	s := New(p, Options{})
