@@ -55,7 +55,7 @@ func (r *runner) leave() {
 		if err == nil {
 			err = r.st.Training.Wait(r.ctx)
 		}
-		fyne.Do(func() {
+		r.s.Post(func() {
 			if err != nil && r.ctx.Err() == nil {
 				r.leaving = false
 				d.Hide()
@@ -98,7 +98,7 @@ func (r *runner) background() {
 			}
 		}
 		_ = r.st.Training.Wait(context.WithoutCancel(r.ctx))
-		fyne.Do(func() {
+		r.s.Post(func() {
 			if r.hidden {
 				r.quit()
 			}

@@ -97,6 +97,17 @@ func (m *meter) turn(float32) {
 	m.work, m.at = work, at
 }
 
+// follow notes the turns of a window, and leaves out of them what it sleeps.
+func (m *meter) follow(r *rest) {
+	fyne.NewAnimation(time.Hour, m.turn).Start()
+	wait := r.wait
+	r.wait = func(s float64) {
+		work, at := worked(), time.Now()
+		wait(s)
+		m.at = m.at.Add(time.Since(at) - (worked() - work))
+	}
+}
+
 func (m *meter) reset() {
 	m.mu.Lock()
 	m.turns = nil
@@ -157,7 +168,7 @@ func (r *runner) startDump() {
 	}
 	var m meter
 	var pr profile
-	fyne.NewAnimation(time.Hour, m.turn).Start()
+	m.follow(r.rest)
 	go func() {
 		asked := func(what string) bool {
 			_, err := os.Stat(path + "." + what)
@@ -169,15 +180,20 @@ func (r *runner) startDump() {
 				return
 			}
 			// While a test measures how soon something shows, it asks for haste; while it measures what the window costs, for quiet.
-			if n++; n%10 != 0 && !asked("haste") || asked("quiet") {
+			for asked("quiet") && r.s.Context().Err() == nil {
+				time.Sleep(time.Second)
+			}
+			if n++; n%10 != 0 && !asked("haste") {
 				continue
 			}
+			taken := make(chan dump, 1)
+			r.s.Post(func() { m.except(func() { taken <- r.dump() }) })
 			var d dump
-			fyne.DoAndWait(func() {
-				if r.s.Context().Err() == nil {
-					m.except(func() { d = r.dump() })
-				}
-			})
+			select {
+			case d = <-taken:
+			case <-r.s.Context().Done():
+				return
+			}
 			d.Frames = m.frames()
 			if os.Remove(path+".reset") == nil {
 				m.reset()

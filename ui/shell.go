@@ -1,7 +1,6 @@
 package ui
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -200,7 +199,7 @@ func (sh *shell) receive(e studio.Event) {
 	sh.events = append(sh.events, e)
 }
 
-// tick runs ten times a second on the UI thread.
+// tick runs on the UI thread, ten times a second, or twice while nothing else happens.
 func (sh *shell) tick() {
 	sh.eventsMu.Lock()
 	evs := sh.events
@@ -279,30 +278,5 @@ func (sh *shell) dropped(paths []string) {
 	}
 	for _, p := range paths {
 		sh.navigate(page.Datasets, page.ImportPath{Path: p})
-	}
-}
-
-// animate calls tick ten times a second until ctx ends. A tick is dropped while the one before has not run.
-func (sh *shell) animate(ctx context.Context) {
-	t := time.NewTicker(100 * time.Millisecond)
-	defer t.Stop()
-	free := make(chan struct{}, 1)
-	free <- struct{}{}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-		select {
-		case <-free:
-			fyne.Do(func() {
-				if ctx.Err() == nil {
-					sh.tick()
-				}
-				free <- struct{}{}
-			})
-		default:
-		}
 	}
 }

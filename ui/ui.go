@@ -133,6 +133,7 @@ type runner struct {
 	st   *studio.Studio
 	s    *page.Services
 	sh   *shell
+	rest *rest
 
 	unsubscribe func()
 	leaving     bool
@@ -159,6 +160,8 @@ func (r *runner) use(res result) {
 		fyne.LogError("language", err)
 	}
 	r.s = page.New(r.ctx, r.app, r.win, r.st)
+	r.rest = newRest(r.win, func() { r.sh.tick() })
+	r.s.Wake = r.rest.wake
 	applyLook(r.app, set)
 	r.sh = newShell(r.s, makePages)
 	r.sh.bindKeys(r.closing)
@@ -173,7 +176,7 @@ func (r *runner) use(res result) {
 	})
 	r.unsubscribe = r.st.Subscribe(r.sh.receive)
 	r.sh.navigate(page.Home, nil)
-	go r.sh.animate(r.s.Context())
+	r.rest.start(r.s.Context())
 	r.startDump()
 }
 

@@ -26,6 +26,8 @@ type Services struct {
 	InspectorChanged func()
 	// Restyle tells the shell that language, theme or scale have changed. The shell sets it.
 	Restyle func()
+	// Wake has the UI thread take at once what was handed to it. The runner sets it; it may be called on any goroutine.
+	Wake func()
 	// Post hands a function to the UI thread, save in tests. What comes after Stop is dropped.
 	Post func(func())
 
@@ -63,6 +65,7 @@ func New(ctx context.Context, a fyne.App, w fyne.Window, st *studio.Studio) *Ser
 		Navigate:         func(ID, any) {},
 		InspectorChanged: func() {},
 		Restyle:          func() {},
+		Wake:             func() {},
 		noticesChanged:   func() {},
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
@@ -84,6 +87,7 @@ func (s *Services) post(f func()) {
 	s.postMu.Unlock()
 	if first {
 		fyne.Do(s.run)
+		s.Wake()
 	}
 }
 
@@ -104,6 +108,7 @@ func (s *Services) run() {
 		}
 	}
 	fyne.Do(s.run)
+	s.Wake()
 }
 
 // Context ends when the window closes. It may be used on any goroutine.

@@ -74,7 +74,7 @@ func (b *Bars) MouseOut() {
 func (b *Bars) CreateRenderer() fyne.WidgetRenderer {
 	b.low, b.high, b.info = canvas.NewText("", color.Transparent), canvas.NewText("", color.Transparent), canvas.NewText("", color.Transparent)
 	b.high.Alignment = fyne.TextAlignTrailing
-	b.raster = canvas.NewRaster(b.draw)
+	b.raster = crisp(b.draw)
 	r := &barsRenderer{b: b}
 	r.style()
 	return r
@@ -199,7 +199,7 @@ func (h *Heat) MinSize() fyne.Size {
 
 // CreateRenderer builds the canvas objects.
 func (h *Heat) CreateRenderer() fyne.WidgetRenderer {
-	h.raster = canvas.NewRaster(h.draw)
+	h.raster = crisp(h.draw)
 	return widget.NewSimpleRenderer(h.raster)
 }
 

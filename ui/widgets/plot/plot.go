@@ -334,7 +334,7 @@ func (p *Plot) MinSize() fyne.Size {
 // CreateRenderer builds the canvas objects.
 func (p *Plot) CreateRenderer() fyne.WidgetRenderer {
 	r := &plotRenderer{p: p, legend: newLegend(p)}
-	r.raster = canvas.NewRaster(func(w, h int) image.Image { return r.paint.draw(p, w, h) })
+	r.raster = crisp(func(w, h int) image.Image { return r.paint.draw(p, w, h) })
 	r.cross = canvas.NewLine(color.Transparent)
 	r.box = canvas.NewRectangle(color.Transparent)
 	r.empty = canvas.NewText("", color.Transparent)
@@ -342,6 +342,14 @@ func (p *Plot) CreateRenderer() fyne.WidgetRenderer {
 	r.xTitle = canvas.NewText("", color.Transparent)
 	p.rend = r
 	r.Refresh()
+	return r
+}
+
+// crisp is a raster drawn pixel by pixel. Fyne gives it as many as it has on the screen; to blend them with their
+// neighbours would change nothing and, without a graphics card, take half as long again.
+func crisp(draw func(w, h int) image.Image) *canvas.Raster {
+	r := canvas.NewRaster(draw)
+	r.ScaleMode = canvas.ImageScalePixels
 	return r
 }
 

@@ -3,6 +3,7 @@ package plot
 import (
 	"fmt"
 	"image"
+	"image/color"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"fyne.io/fyne/v2/driver/desktop"
 	"fyne.io/fyne/v2/test"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/image/vector"
 )
 
 func ramp(n int) (xs, ys []float64) {
@@ -260,6 +262,37 @@ func TestPaintedPixels(t *testing.T) {
 		}
 		require.InDelta(t, h/2, at, float64(3*px))
 	}
+}
+
+// A line is drawn in strips, each as high as the line is there: no seam may show and nothing may be cut off. Of a straight
+// line each column of pixels has as much ink as its slope and thickness take; of a bent one, ink around where it goes.
+func TestStripsShowNoSeam(t *testing.T) {
+	const w, h, thick = 10*strip + 7, 200, 3
+	paint := func(every float64, at func(x float64) float64, column func(x int, ink, middle float64)) {
+		q := painter{img: image.NewRGBA(image.Rect(0, 0, w, h)), ras: vector.NewRasterizer(w, h)}
+		for x := -every / 2; x < w+every; x += every {
+			q.points = append(q.points, point{float32(x), float32(at(x))})
+		}
+		q.stroke(thick, color.NRGBA{255, 0, 0, 255})
+		for x := range w {
+			ink, sum := 0.0, 0.0
+			for y := range h {
+				a := float64(q.img.RGBAAt(x, y).A) / 255
+				ink, sum = ink+a, sum+a*(float64(y)+0.5)
+			}
+			column(x, ink, sum/ink)
+		}
+	}
+	slope := 0.4
+	straight := func(x float64) float64 { return 20 + slope*x }
+	paint(4*w, straight, func(x int, ink, middle float64) {
+		require.InDelta(t, thick*math.Sqrt(1+slope*slope), ink, 0.1, "column %d", x)
+		require.InDelta(t, straight(float64(x)+0.5), middle, 0.1, "column %d", x)
+	})
+	bent := func(x float64) float64 { return h/2 + 80*math.Sin(x/35) }
+	paint(6, bent, func(x int, _, middle float64) {
+		require.InDelta(t, bent(float64(x)+0.5), middle, 0.8, "column %d", x)
+	})
 }
 
 func TestHoverReadsTheNearestValue(t *testing.T) {

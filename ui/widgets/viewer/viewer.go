@@ -41,6 +41,7 @@ type Viewer struct {
 func New() *Viewer {
 	v := &Viewer{view: View{X: 0.5, Y: 0.5}}
 	v.raster = canvas.NewRaster(v.draw)
+	v.raster.ScaleMode = canvas.ImageScalePixels // it has the pixels of the screen
 	v.ExtendBaseWidget(v)
 	return v
 }
