@@ -112,7 +112,7 @@ func (p *Page) Content() fyne.CanvasObject {
 	p.detail = newDetail(p)
 
 	p.search = p.s.NewEntry()
-	p.search.SetPlaceHolder(lang.L("Search, such as sampler:ddim steps:>20 class:cat"))
+	p.search.SetPlaceHolder(lang.L("Search, such as seed:42"))
 	p.search.ActionItem = widget.NewIcon(theme.SearchIcon())
 	p.search.OnChanged = func(string) { p.due = time.Now().Add(200 * time.Millisecond) }
 	filter := func(bool) {
@@ -140,9 +140,21 @@ func (p *Page) Content() fyne.CanvasObject {
 	p.remove = kit.Button(lang.L("Delete"), icons.Trash, widget.LowImportance, p.deleteSelected)
 	p.noMatch = kit.Muted("")
 	p.noMatch.Alignment = fyne.TextAlignCenter
+	shown, done := form.NewMore(), form.NewMore()
+	shown.Items[zoom] = func() []*fyne.MenuItem {
+		step := func(name string, icon fyne.Resource, by int) *fyne.MenuItem {
+			to := p.zoom.Value + float64(by)
+			m := fyne.NewMenuItemWithIcon(name, icon, func() { p.zoom.SetValue(to) })
+			m.Disabled = to < p.zoom.Min || to > p.zoom.Max
+			return m
+		}
+		return []*fyne.MenuItem{
+			step(lang.L("Larger pictures"), theme.ZoomInIcon(), 1), step(lang.L("Smaller pictures"), theme.ZoomOutIcon(), -1),
+		}
+	}
 	sheet := form.Toolbars(container.NewStack(p.grid, container.NewCenter(container.NewGridWrap(fyne.NewSize(260, 60), p.noMatch))),
-		[]fyne.CanvasObject{p.search, p.starred, p.newest, zoom},
-		[]fyne.CanvasObject{p.count, p.star, p.save, p.compare, p.blend, p.remove})
+		[]fyne.CanvasObject{p.search, p.starred, p.newest, zoom, shown},
+		[]fyne.CanvasObject{p.count, p.star, p.save, p.compare, p.blend, p.remove, done})
 
 	p.list = widget.NewList(func() int { return len(p.galleries) + 1 }, p.newRow, p.fillRow)
 	p.list.OnSelected = func(i widget.ListItemID) {
@@ -392,6 +404,9 @@ func (p *Page) loadImages() {
 				p.noMatch.SetText("")
 				if len(l.keys) == 0 {
 					p.noMatch.SetText(lang.L("Nothing matches."))
+					if f.Search != "" {
+						p.noMatch.SetText(lang.L("Nothing matches. Search for words, or for such as sampler:ddim steps:>20 class:cat."))
+					}
 				}
 			}
 			*p.images = l

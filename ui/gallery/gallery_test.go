@@ -66,6 +66,18 @@ func TestGallery(t *testing.T) {
 	b.Wait("the pictures", func() bool { g := grid(b); return g != nil && g.Len() == 4 && b.Button("Sample") == nil })
 	b.WaitText("4 pictures")
 
+	// The controls take two lines, however little room there is: that of a small screen at 200 % is 720 × 450.
+	size := b.S.Window.Canvas().Size()
+	for _, width := range []float32{size.Width, 630, 400} {
+		b.S.Window.Resize(fyne.NewSize(width, 450))
+		b.Turn()
+		at := fyne.CurrentApp().Driver().AbsolutePositionForObject
+		entry := pagetest.Find(b, func(e *page.Entry) bool { return e.PlaceHolder != "" })
+		require.Less(t, at(grid(b)).Y-at(entry).Y, 3*entry.MinSize().Height, "%g wide", width)
+	}
+	b.S.Window.Resize(size)
+	b.Turn()
+
 	// A star, and the search for it.
 	g := grid(b)
 	g.Select(1)

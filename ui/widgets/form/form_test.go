@@ -70,3 +70,51 @@ func TestToolbarsFlow(t *testing.T) {
 		require.LessOrEqual(t, o.Position().Y+o.Size().Height, body.Position().Y)
 	}
 }
+
+func TestMoreKeepsARowOnOneLine(t *testing.T) {
+	test.NewTempApp(t)
+	tapped, more := "", NewMore()
+	button := func(name string) *widget.Button { return widget.NewButton(name, func() { tapped = name }) }
+	first, a, gone, b, check, zoom := widget.NewLabel("first"), button("one button"), button("hidden by its page"), button("another button"), widget.NewCheck("check", nil), widget.NewSlider(0, 9)
+	gone.Hide()
+	b.Disable()
+	more.Items[zoom] = func() []*fyne.MenuItem { return []*fyne.MenuItem{fyne.NewMenuItem("larger", nil)} }
+	c := Toolbars(widget.NewLabel("body"), []fyne.CanvasObject{first, a, gone, b, check, zoom, more})
+	w := test.NewWindow(c)
+	defer w.Close()
+	seen := func() (out []bool) {
+		for _, o := range []fyne.CanvasObject{a, gone, b, check, zoom, more} {
+			out = append(out, o.Visible())
+			if o.Visible() {
+				require.Equal(t, first.Position().Y+first.Size().Height/2, o.Position().Y+o.Size().Height/2, "on one line")
+				require.GreaterOrEqual(t, o.Position().X, first.Size().Width)
+				require.LessOrEqual(t, o.Position().X+o.Size().Width, c.Size().Width)
+			}
+		}
+		return out
+	}
+	items := func() (out []string) {
+		for _, i := range more.menu().Items {
+			out = append(out, i.Label)
+		}
+		return out
+	}
+	c.Resize(fyne.NewSize(900, 300))
+	require.Equal(t, []bool{true, false, true, true, true, false}, seen())
+	require.Empty(t, items())
+	c.Resize(fyne.NewSize(330, 300))
+	require.Equal(t, []bool{true, false, false, false, false, true}, seen())
+	require.Equal(t, []string{"another button", "check", "larger"}, items())
+	require.True(t, more.menu().Items[0].Disabled)
+	more.menu().Items[1].Action()
+	require.True(t, check.Checked)
+	require.True(t, more.menu().Items[1].Checked)
+	c.Resize(fyne.NewSize(leastFirst, 300))
+	require.Equal(t, []bool{false, false, false, false, false, true}, seen()[:6])
+	more.menu().Items[0].Action()
+	require.Equal(t, "one button", tapped)
+	test.Tap(&more.Button)
+	require.NotNil(t, w.Canvas().Overlays().Top(), "the menu opens")
+	c.Resize(fyne.NewSize(900, 300))
+	require.Equal(t, []bool{true, false, true, true, true, false}, seen())
+}
