@@ -272,7 +272,8 @@ func (r *Run) setStatus(s State, step int64, cause error) error {
 		Step: step, Steps: r.Info().Train.Steps,
 	}
 	if cause != nil {
-		st.Error, st.Why = cause.Error(), sentence.Of(cause)
+		st.Why = model.Told(cause)
+		st.Error = st.Why.String()
 	}
 	return disk.WriteJSON(filepath.Join(r.Dir, StatusName), st)
 }

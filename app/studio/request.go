@@ -226,13 +226,7 @@ func problem(field string, err error) Problem {
 			field = "checkpoint_every"
 		}
 	}
-	t := sentence.Of(err)
-	if errors.Is(err, model.ErrOption) {
-		if inner, ok := errors.AsType[Text](err); ok {
-			t = inner
-		}
-	}
-	return Problem{Field: field, Text: t}
+	return Problem{Field: field, Text: model.Told(err)}
 }
 
 // forPeople drops the class of error that is for programs.
@@ -240,7 +234,7 @@ func forPeople(err error) error {
 	if err == nil || !errors.Is(err, model.ErrOption) {
 		return err
 	}
-	return problem("", err).Text
+	return model.Told(err)
 }
 
 func (s trainingService) Check(ctx context.Context, req TrainRequest) ([]Problem, error) {

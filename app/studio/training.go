@@ -17,6 +17,7 @@ import (
 	"unnoise/app/queue"
 	"unnoise/app/runs"
 	"unnoise/app/workspace"
+	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
 	"unnoise/runtime/sentence"
 )
@@ -132,7 +133,8 @@ func (s *supervisor) hold(id string, cause error) {
 	err := s.change(context.Background(), func(l *queue.List) error {
 		l.Held = len(l.Entries) > 0
 		if i, err := l.Index(id); err == nil && cause != nil {
-			l.Entries[i].Error, l.Entries[i].Why = cause.Error(), sentence.Of(cause)
+			l.Entries[i].Why = model.Told(cause)
+			l.Entries[i].Error = l.Entries[i].Why.String()
 		}
 		return nil
 	}, "", nil)

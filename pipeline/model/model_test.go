@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 
@@ -195,4 +196,14 @@ func TestDenoiserLabels(t *testing.T) {
 func TestValidateRefusesOtherErrors(t *testing.T) {
 	require.ErrorContains(t, Spec{}.Validate(), "no version")
 	require.False(t, errors.Is(Spec{}.Validate(), ErrOption))
+}
+
+func TestToldIsForPeople(t *testing.T) {
+	plain := errors.New("the disk is full")
+	require.Equal(t, "the disk is full", Told(plain).String())
+	err := fmt.Errorf("preset: %w", Unusable("width", "a width of %d", 7))
+	require.ErrorContains(t, err, ErrOption.Error())
+	require.Equal(t, "a width of 7", Told(err).String())
+	require.Equal(t, "a width of {{.A}}", Told(err).Template)
+	require.Equal(t, "the disk is full", Told(Unusable("width", "%w", plain)).String())
 }

@@ -20,6 +20,16 @@ const Version = 1
 // ErrOption marks a choice that cannot be used (an unknown name, a size the levels do not divide, an unknown class).
 var ErrOption = errors.New("unusable choice")
 
+// Told is the sentence that people are told of an error: without ErrOption, which is for programs.
+func Told(err error) sentence.Text {
+	if errors.Is(err, ErrOption) {
+		if t, ok := errors.AsType[sentence.Text](err); ok {
+			return t
+		}
+	}
+	return sentence.Of(err)
+}
+
 // OptionError is an ErrOption that knows which choice it is about.
 type OptionError struct {
 	Field string // the choice, by the name it has in JSON, such as "width" or "batch"

@@ -76,6 +76,9 @@ func (c *caused) Unwrap() []error { return []error{c.text, c.cause} }
 // by the names A, B, C …; see Template.
 func Errorf(format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
+	if format == "%w" {
+		return &caused{Of(errors.Unwrap(err)), err}
+	}
 	t := Text{Template: Template(format)}
 	n := 0
 	for _, v := range verb.FindAllString(format, -1) {

@@ -53,6 +53,7 @@ func TestErrorfSaysWhatFmtSays(t *testing.T) {
 	text, ok := errors.AsType[Text](Errorf("the file: %w", inner))
 	require.True(t, ok)
 	require.Equal(t, inner, text.Data["A"], "what is within can be translated, too")
+	require.Equal(t, inner, Of(Errorf("%w", inner)))
 	sentinel := Errorf("there is none")
 	require.ErrorIs(t, Errorf("%w in %s", sentinel, "x"), sentinel)
 }

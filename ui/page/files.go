@@ -2,7 +2,6 @@ package page
 
 import (
 	"context"
-	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -10,6 +9,8 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/dialog"
 	"fyne.io/fyne/v2/storage"
+
+	"unnoise/runtime/sentence"
 )
 
 // Reveal shows a folder, or the folder a file lies in, in the system's file manager.
@@ -18,7 +19,7 @@ func (s *Services) Reveal(path string) {
 		dir := path
 		info, err := os.Stat(path)
 		if err != nil {
-			return fmt.Errorf("%s is not there any more: %w", path, err)
+			return sentence.Errorf("%s is not there any more", path)
 		}
 		if !info.IsDir() {
 			dir = filepath.Dir(path)
