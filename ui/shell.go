@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/lang"
 	"fyne.io/fyne/v2/theme"
@@ -140,9 +141,13 @@ func (sh *shell) navigate(id page.ID, target any) {
 		}
 		sh.at = p
 		sh.content.Objects = []fyne.CanvasObject{obj}
-		sh.content.Refresh()
 		sh.rail.selectPage(id)
 		sh.updateInspector()
+		obj.Resize(sh.content.Size())
+		if ok {
+			obj.Refresh() // the theme may have changed meanwhile
+		}
+		canvas.Refresh(sh.content)
 		p.Shown()
 	}
 	if o, ok := p.(page.Opener); ok && target != nil {
@@ -155,10 +160,9 @@ func (sh *shell) updateInspector() {
 	if i, ok := sh.at.(page.Inspected); ok {
 		obj = i.Inspector()
 	}
-	if obj == nil {
-		sh.status.panel.Hide()
-	} else {
-		sh.status.panel.Show()
+	if sh.status.panel.Hidden != (obj == nil) {
+		sh.status.panel.Hidden = obj == nil
+		sh.status.object.Refresh()
 	}
 	sh.inspector.Objects = nil
 	if obj != nil {
@@ -168,7 +172,7 @@ func (sh *shell) updateInspector() {
 			container.NewBorder(nil, nil, line, nil, kit.Pad(10, 10, 8, 10, obj)),
 		}
 	}
-	sh.frame.Refresh() // lays it out
+	sh.frame.Layout.Layout(sh.frame.Objects, sh.frame.Size()) // and not Refresh: that looks anew at all there is in the window
 	sh.inspector.Refresh()
 }
 

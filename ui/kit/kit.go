@@ -153,14 +153,11 @@ func Card(content fyne.CanvasObject) *Surface {
 
 // Section is a card with a heading and, unless it is empty, an explanation.
 func Section(heading, explain string, content ...fyne.CanvasObject) *Surface {
-	box := container.NewVBox(Heading(heading))
+	objs := []fyne.CanvasObject{Heading(heading)}
 	if explain != "" {
-		box.Add(Muted(explain))
+		objs = append(objs, Muted(explain))
 	}
-	for _, o := range content {
-		box.Add(o)
-	}
-	return Card(box)
+	return Card(container.NewVBox(append(objs, content...)...)) // Add would lay out all again, at no width
 }
 
 // Row is one setting: its name and control on a line, its explanation below.
@@ -256,12 +253,14 @@ func Empty(icon fyne.Resource, title, text string, actions ...fyne.CanvasObject)
 	t.Alignment = fyne.TextAlignCenter
 	m := Muted(text)
 	m.Alignment = fyne.TextAlignCenter
-	box := container.NewVBox(container.NewCenter(container.NewGridWrap(fyne.NewSize(56, 56), img)), t,
-		container.NewCenter(container.NewGridWrap(fyne.NewSize(440, 64), m)))
-	if len(actions) > 0 {
-		box.Add(container.NewCenter(container.NewHBox(actions...)))
+	objs := []fyne.CanvasObject{
+		container.NewCenter(container.NewGridWrap(fyne.NewSize(56, 56), img)), t,
+		container.NewCenter(container.NewGridWrap(fyne.NewSize(440, 64), m)),
 	}
-	return container.NewCenter(box)
+	if len(actions) > 0 {
+		objs = append(objs, container.NewCenter(container.NewHBox(actions...)))
+	}
+	return container.NewCenter(container.NewVBox(objs...))
 }
 
 // Figure is a number with its name above it.
@@ -365,7 +364,7 @@ func Button(text string, icon fyne.Resource, imp widget.Importance, do func()) *
 // Facts is a list of names and values that can be copied.
 func Facts() *fyne.Container { return container.New(layout.NewFormLayout()) }
 
-// AddFact adds a line to facts; one without a value is left out.
+// AddFact adds a line to facts, which shows when they are refreshed; one without a value is left out.
 func AddFact(facts *fyne.Container, name, value string) {
 	if value == "" {
 		return
@@ -376,6 +375,5 @@ func AddFact(facts *fyne.Container, name, value string) {
 	v := widget.NewLabel(value)
 	v.Wrapping = fyne.TextWrapBreak
 	v.Selectable = true
-	facts.Add(k)
-	facts.Add(v)
+	facts.Objects = append(facts.Objects, k, v)
 }

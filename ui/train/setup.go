@@ -82,7 +82,7 @@ func newSetup(p *Page) *setup {
 		t.touched(false)
 	})
 
-	cards := container.New(&columns{least: 250, most: 3})
+	var cards []fyne.CanvasObject
 	for _, ps := range p.s.Studio.Training.Presets() {
 		head := container.New(layout.NewCustomPaddedVBoxLayout(-12), kit.Ellipsis(page.Text(ps.Label), true),
 			kit.Caption(lang.L("{{.N}} parameters", map[string]any{"N": short(ps.Params)})))
@@ -92,16 +92,16 @@ func newSetup(p *Page) *setup {
 			}
 		})
 		t.presets[ps.Name] = card
-		cards.Add(card)
+		cards = append(cards, card)
 	}
 	what := kit.Card(container.NewVBox(
 		kit.Heading(lang.L("What to learn from")),
 		container.NewBorder(nil, nil, container.NewCenter(t.cover), nil, container.NewVBox(t.dataset, t.facts)),
 		kit.Row(lang.L("Name"), "", t.name),
 	))
-	network := kit.Section(lang.L("Network"), lang.L("A larger network draws better and learns more slowly."), cards)
+	network := kit.Section(lang.L("Network"), lang.L("A larger network draws better and learns more slowly."), container.New(&columns{least: 250, most: 3}, cards...))
 
-	basic, advanced := container.NewVBox(), container.NewVBox()
+	var basic, advanced []fyne.CanvasObject
 	for _, f := range p.s.Studio.Training.Fields() {
 		switch f.Key {
 		case "dataset", "preset", "name":
@@ -111,14 +111,14 @@ func newSetup(p *Page) *setup {
 		t.fields = append(t.fields, c)
 		row := kit.Row(page.Text(f.Label), page.Text(f.Help), obj)
 		if f.Advanced {
-			advanced.Add(row)
+			advanced = append(advanced, row)
 		} else {
-			basic.Add(row)
+			basic = append(basic, row)
 		}
 	}
-	objs := []fyne.CanvasObject{what, network, kit.Section(lang.L("Settings"), "", basic)}
-	if len(advanced.Objects) > 0 {
-		acc := widget.NewAccordion(widget.NewAccordionItem(lang.L("Advanced"), advanced))
+	objs := []fyne.CanvasObject{what, network, kit.Section(lang.L("Settings"), "", container.NewVBox(basic...))}
+	if len(advanced) > 0 {
+		acc := widget.NewAccordion(widget.NewAccordionItem(lang.L("Advanced"), container.NewVBox(advanced...)))
 		objs = append(objs, kit.Card(acc))
 	}
 	left := kit.Scroll(objs...)

@@ -77,9 +77,16 @@ func (p *Page) turn(watch bool) {
 		p.body.Objects = []fyne.CanvasObject{p.setup.root}
 		p.watch.view.Stop()
 	}
+	if p.body.Size().IsZero() {
+		p.update()
+		return // it is laid out when it has a size
+	}
 	p.toSetup.Refresh()
 	p.toWatch.Refresh()
 	p.body.Refresh()
+	if watch {
+		p.watch.update(true)
+	}
 	p.update()
 }
 
@@ -88,7 +95,9 @@ func (p *Page) Shown() {
 	p.shown = true
 	p.s.ShowNotices(true)
 	p.setup.load()
-	p.watch.update(true)
+	if p.side {
+		p.watch.update(true)
+	}
 	p.update()
 }
 
@@ -159,7 +168,9 @@ func (p *Page) Event(e any) {
 		p.update()
 		p.setup.showQueue()
 		p.setup.check()
-		p.watch.update(true)
+		if p.side {
+			p.watch.update(true)
+		}
 	case events.RuntimeChanged, events.SettingsChanged:
 		p.setup.check()
 	case events.LogGrew:

@@ -66,7 +66,7 @@ func newWatch(p *Page) *watch {
 	w.gallery = kit.Button(lang.L("New gallery"), icons.Gallery, widget.MediumImportance, func() {
 		p.s.Navigate(page.Gallery, page.NewGallery{Model: w.view.Run(), Checkpoint: -1})
 	})
-	row := container.New(&columns{least: 112, most: 7})
+	var row []fyne.CanvasObject
 	for _, k := range []struct{ key, name string }{
 		{"step", lang.L("Step")},
 		{"eta", lang.L("Time left")},
@@ -77,11 +77,11 @@ func newWatch(p *Page) *watch {
 		{"lr", lang.L("Learning rate")},
 	} {
 		w.figures[k.key] = kit.NewFigure(k.name, "–")
-		row.Add(w.figures[k.key])
+		row = append(row, w.figures[k.key])
 	}
 	buttons := container.NewHBox(w.goOn, w.gallery, w.sample, w.pause)
 	head := container.NewBorder(nil, nil, nil, buttons, container.NewGridWithColumns(2, w.name, w.phase))
-	w.have = container.NewVScroll(container.NewBorder(kit.Pad(0, 8, 0, 0, kit.Card(container.NewVBox(head, kit.Pad(0, 2, 6, 6, w.bar), row))), kit.Gap(1, 12), nil, nil, w.view))
+	w.have = container.NewVScroll(container.NewBorder(kit.Pad(0, 8, 0, 0, kit.Card(container.NewVBox(head, kit.Pad(0, 2, 6, 6, w.bar), container.New(&columns{least: 112, most: 7}, row...)))), kit.Gap(1, 12), nil, nil, w.view))
 	w.none = kit.Empty(icons.Train, lang.L("Nothing has been trained yet"), lang.L("Set up a training and start it; its curves and samples appear here while it learns."),
 		kit.Button(lang.L("Set up a training"), nil, widget.HighImportance, func() { p.turn(false) }))
 	w.root = container.NewStack(w.have, w.none)

@@ -345,8 +345,8 @@ func (p *Plot) CreateRenderer() fyne.WidgetRenderer {
 	return r
 }
 
-// crisp is a raster drawn pixel by pixel. Fyne gives it as many as it has on the screen; to blend them with their
-// neighbours would change nothing and, without a graphics card, take half as long again.
+// crisp is a raster drawn pixel by pixel: where its size is a whole number of device pixels, Fyne asks for just these, and to
+// blend them with their neighbours would only cost time.
 func crisp(draw func(w, h int) image.Image) *canvas.Raster {
 	r := canvas.NewRaster(draw)
 	r.ScaleMode = canvas.ImageScalePixels
@@ -381,8 +381,12 @@ func textSize() float32 { return theme.CaptionTextSize() }
 // area is the rectangle the lines are drawn in.
 func (r *plotRenderer) area() rect {
 	bottom := textSize() + 10
-	w, h := r.size.Width-r.left-8, r.size.Height-r.top-bottom
-	return rect{fyne.NewPos(r.left, r.top), fyne.NewSize(max(w, 1), max(h, 1))}
+	scale := float32(1)
+	if c := fyne.CurrentApp().Driver().CanvasForObject(r.p); c != nil {
+		scale = c.Scale()
+	}
+	whole := func(v float32) float32 { return max(float32(math.Floor(float64(v*scale)))/scale, 1) } // device pixels: see crisp
+	return rect{fyne.NewPos(r.left, r.top), fyne.NewSize(whole(r.size.Width-r.left-8), whole(r.size.Height-r.top-bottom))}
 }
 
 func (r *plotRenderer) Layout(s fyne.Size) {
