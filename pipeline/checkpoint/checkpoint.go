@@ -115,7 +115,7 @@ func emaName(name string) string { return "ema-" + name + ".safetensors" }
 
 func folderName(step int64) string { return fmt.Sprintf("%06d", step) }
 
-// Save writes checkpoint c of the given step into dir, which is made if need be. When it returns nil the checkpoint is
+// Save writes checkpoint c of the given step into dir, which is made if need be, though not the folder around it. When it returns nil the checkpoint is
 // on the disk. After an error, also a full disk, what dir held before is untouched; a checkpoint of the same step is
 // replaced. What earlier processes left half-written is removed first.
 func Save(dir string, step int64, c Checkpoint) error { return save(durable.Disk{}, dir, step, c) }
@@ -137,8 +137,8 @@ func save(disk durable.Disk, dir string, step int64, c Checkpoint) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
+	if err := os.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err // perhaps the drive of the run was removed: nothing is made at its place
 	}
 	if err := sweep(dir); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -97,7 +98,7 @@ func steps(t testing.TB, dir string) (out []int64) {
 }
 
 func TestRoundTrip(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "run", "checkpoints") // made by Save
+	dir := filepath.Join(t.TempDir(), "checkpoints") // made by Save
 	want := sample(t, net(), 7)
 	want.State.Params[3] = float32(math.Copysign(0, -1))
 	require.NoError(t, Save(dir, 500, want))
@@ -188,6 +189,18 @@ func TestSaveRefuses(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	require.Error(t, Save(file, 2, good))
 	require.Equal(t, []int64{1}, steps(t, dir))
+}
+
+func TestSaveMakesNothingWhereTheRunIsGone(t *testing.T) {
+	run := filepath.Join(t.TempDir(), "run")
+	require.NoError(t, os.Mkdir(run, 0o777))
+	dir := filepath.Join(run, "checkpoints")
+	require.NoError(t, Save(dir, 1, sample(t, net(), 7)))
+	require.NoError(t, os.RemoveAll(run))
+	err := Save(dir, 2, sample(t, net(), 7))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorContains(t, err, "save checkpoint 2: ")
+	require.NoDirExists(t, run)
 }
 
 func TestSaveReplacesTheSameStep(t *testing.T) {
