@@ -12,6 +12,7 @@ import (
 	ortapi "github.com/yalue/onnxruntime_go"
 
 	"unnoise/runtime/ortlib"
+	"unnoise/runtime/sentence"
 )
 
 var (
@@ -27,13 +28,13 @@ func Init(path string) error {
 	defer initMu.Unlock()
 	if initPath != "" {
 		if initPath != path {
-			return fmt.Errorf("ONNX Runtime is already loaded from %s; restart to use %s", initPath, path)
+			return sentence.Errorf("ONNX Runtime is already loaded from %s; restart to use %s", initPath, path)
 		}
 		return nil
 	}
 	ortapi.SetSharedLibraryPath(path)
 	if err := ortapi.InitializeEnvironment(ortapi.WithLogLevelError()); err != nil {
-		return fmt.Errorf("the ONNX Runtime library %s cannot be loaded: %w", path, err)
+		return sentence.Errorf("the ONNX Runtime library %s cannot be loaded: %w", path, err)
 	}
 	initPath = path
 	return nil
@@ -119,11 +120,11 @@ type Session struct {
 // NewSession compiles a model whose inputs and outputs are given, in the order in which Run takes them.
 func NewSession(model []byte, inputs, outputs []string, opt Options) (*Session, error) {
 	if opt.Device != "" && opt.Device != "cpu" {
-		return nil, fmt.Errorf("device %q is not available; use cpu", opt.Device)
+		return nil, sentence.Errorf("device %q is not available; use cpu", opt.Device)
 	}
 	so, err := ortapi.NewSessionOptions()
 	if err != nil {
-		return nil, fmt.Errorf("ONNX Runtime session: %w", err)
+		return nil, sentence.Errorf("ONNX Runtime session: %w", err)
 	}
 	defer func() { _ = so.Destroy() }()
 	threads := opt.Threads
@@ -145,12 +146,12 @@ func NewSession(model []byte, inputs, outputs []string, opt Options) (*Session, 
 	}
 	for _, f := range steps {
 		if err := f(); err != nil {
-			return nil, fmt.Errorf("ONNX Runtime session options: %w", err)
+			return nil, sentence.Errorf("ONNX Runtime session options: %w", err)
 		}
 	}
 	s, err := ortapi.NewDynamicAdvancedSessionWithONNXData(model, inputs, outputs, so)
 	if err != nil {
-		return nil, fmt.Errorf("ONNX Runtime cannot compile the model: %w", err)
+		return nil, sentence.Errorf("ONNX Runtime cannot compile the model: %w", err)
 	}
 	return &Session{session: s}, nil
 }
@@ -172,7 +173,7 @@ func (s *Session) Run(ctx context.Context, in, out []*Tensor) error {
 	}
 	ro, err := ortapi.NewRunOptions()
 	if err != nil {
-		return fmt.Errorf("ONNX Runtime run options: %w", err)
+		return sentence.Errorf("ONNX Runtime run options: %w", err)
 	}
 	if done := ctx.Done(); done != nil {
 		finished, gone := make(chan struct{}), make(chan struct{})
@@ -197,7 +198,7 @@ func (s *Session) Run(ctx context.Context, in, out []*Tensor) error {
 		if cause := ctx.Err(); cause != nil {
 			return cause
 		}
-		return fmt.Errorf("ONNX Runtime: %w", err)
+		return sentence.Errorf("ONNX Runtime: %w", err)
 	}
 	return nil
 }
@@ -224,7 +225,7 @@ func (s *Session) Close() error {
 	err := s.session.Destroy()
 	s.session = nil
 	if err != nil {
-		return fmt.Errorf("closing an ONNX Runtime session: %w", err)
+		return sentence.Errorf("closing an ONNX Runtime session: %w", err)
 	}
 	return nil
 }
