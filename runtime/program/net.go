@@ -81,11 +81,20 @@ func NewNet(ctx context.Context, cfg unet.Config, weights []float32, batch int, 
 	if err != nil {
 		return nil, err
 	}
-	n.session, err = ort.NewSession(model, append(names, s.inputNames()...), []string{"out_sample"}, opt.session(lanes))
-	if err != nil {
-		return nil, err
-	}
+	// Compiling takes one core; the other fills the weights in meanwhile.
 	n.params, n.filters = make([]float32, s.length), make([]float32, s.filterN)
+	err = sideBySide(ctx, 2, func(_ context.Context, i int) (err error) {
+		switch {
+		case i == 0:
+			n.session, err = ort.NewSession(model, append(names, s.inputNames()...), []string{"out_sample"}, opt.session(lanes))
+		case weights != nil:
+			err = n.SetWeights(weights)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
 	bind := newBinder()
 	for range lanes {
 		l := netLane{x: make([]float32, x.Len()), cond: make([]float32, each), out: make([]float32, out.Len())}
@@ -100,9 +109,6 @@ func NewNet(ctx context.Context, cfg unet.Config, weights []float32, batch int, 
 	err = bind.err
 	if err == nil {
 		n.weights, err = s.tensors(n.params, n.filters)
-	}
-	if err == nil && weights != nil {
-		err = n.SetWeights(weights)
 	}
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -181,6 +187,9 @@ func (n *Net) Close() error {
 	}
 	closeAll(n.weights)
 	n.weights, n.ready = nil, false
+	if n.session == nil {
+		return nil
+	}
 	return n.session.Close()
 }
 
