@@ -744,16 +744,35 @@ func TestAnimatedWebPGivesItsFirstFrame(t *testing.T) {
 		b := binary.LittleEndian.AppendUint32([]byte(id), uint32(len(body)))
 		return append(append(b, body...), make([]byte, len(body)%2)...)
 	}
-	animation := func(canvas, at, size image.Point) []byte {
-		frame := chunk("ANMF", u24(at.X/2), u24(at.Y/2), u24(size.X-1), u24(size.Y-1), u24(100), []byte{0}, chunk("VP8L", vp8l))
+	anmf := func(at, size image.Point, chunks ...[]byte) []byte {
+		return chunk("ANMF", u24(at.X/2), u24(at.Y/2), u24(size.X-1), u24(size.Y-1), u24(100), []byte{0}, bytes.Join(chunks, nil))
+	}
+	file := func(canvas image.Point, frame []byte) []byte {
 		body := bytes.Join([][]byte{
 			[]byte("WEBP"), chunk("VP8X", []byte{0x12, 0, 0, 0}, u24(canvas.X-1), u24(canvas.Y-1)),
 			chunk("ANIM", make([]byte, 6)), frame, frame,
 		}, nil)
 		return append(binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(len(body))), body...)
 	}
+	animation := func(canvas, at, size image.Point) []byte { return file(canvas, anmf(at, size, chunk("VP8L", vp8l))) }
 	dir := t.TempDir()
 	size := image.Pt(10, 6)
+	// What is made to exhaust memory or time: transparency for a frame far larger than the canvas, as a picture of its own and as it
+	// is; a picture in a frame within a frame, and a larger one behind it; frames within frames within frames.
+	huge := image.Pt(1<<15, 1<<15)
+	alph := func(compression byte) []byte { return chunk("ALPH", []byte{compression}, vp8l[5:]) }
+	write(t, filepath.Join(dir, "alpha-raw.webp"), file(image.Pt(20, 16), anmf(image.Point{}, huge, alph(0), chunk("VP8L", vp8l))))
+	write(t, filepath.Join(dir, "alpha-packed.webp"), file(image.Pt(20, 16), anmf(image.Point{}, huge, alph(1), chunk("VP8L", vp8l))))
+	behind := bytes.Clone(vp8l)
+	binary.LittleEndian.PutUint32(behind[1:], 1<<14-1|(1<<14-1)<<14)
+	write(t, filepath.Join(dir, "behind.webp"), file(image.Pt(20, 16), anmf(image.Point{}, image.Pt(1<<14, 1<<14),
+		anmf(image.Point{}, size, chunk("VP8L", vp8l)), chunk("VP8L", behind))))
+	nested := make([]byte, 24<<17)
+	for i := 0; i < len(nested); i += 24 {
+		copy(nested[i:], "ANMF")
+		binary.LittleEndian.PutUint32(nested[i+4:], uint32(len(nested)-i-8))
+	}
+	write(t, filepath.Join(dir, "nested.webp"), file(image.Pt(20, 16), nested))
 	write(t, filepath.Join(dir, "part.webp"), animation(image.Pt(20, 16), image.Pt(4, 8), size))
 	write(t, filepath.Join(dir, "outside.webp"), animation(image.Pt(20, 16), image.Pt(12, 8), size))
 	write(t, filepath.Join(dir, "lies.webp"), animation(image.Pt(20, 16), image.Pt(4, 8), image.Pt(11, 6)))
@@ -765,7 +784,10 @@ func TestAnimatedWebPGivesItsFirstFrame(t *testing.T) {
 	for _, b := range rep.Bad {
 		bad[b.Name] = b.Reason
 	}
-	require.Equal(t, "its header and its content disagree about its size", bad["outside.webp"])
+	for _, name := range []string{"outside.webp", "alpha-raw.webp", "alpha-packed.webp", "behind.webp"} {
+		require.Equal(t, "its header and its content disagree about its size", bad[name], name)
+	}
+	require.Contains(t, bad, "nested.webp")
 	require.Contains(t, bad["lies.webp"], "damaged")
 	require.Contains(t, bad["empty.webp"], "cut off")
 	got, err := Decode(t.Context(), rep, 0)

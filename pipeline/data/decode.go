@@ -39,6 +39,8 @@ type reason struct{ sentence.Text }
 // refuse makes a reason of a format, as fmt.Errorf does.
 func refuse(format string, a ...any) error { return reason{sentence.Of(sentence.Errorf(format, a...))} }
 
+var errSizes = refuse("its header and its content disagree about its size")
+
 // info is what a picture's header says.
 type info struct {
 	format         string
@@ -71,7 +73,7 @@ func readInfo(b []byte, lim limits) (in info, err error) {
 		return in, err
 	}
 	if format == "webp" {
-		if err := checkWebP(b, lim); err != nil {
+		if err := checkWebP(b, image.Rect(0, 0, cfg.Width, cfg.Height), lim); err != nil {
 			return in, err
 		}
 	}
@@ -107,10 +109,13 @@ func checkPixels(w, h int, lim limits) error {
 
 // checkWebP looks at the size in the frame's own header: in an extended file, the size that DecodeConfig reports is that of
 // the canvas, while the decoder allocates by the frame's. WebP container specification, RFC 9649 section 2.7; the VP8 frame header is
-// RFC 6386 section 9.1.
-func checkWebP(b []byte, lim limits) error {
-	if still, _ := firstFrame(b); still != nil {
-		return checkWebP(still, lim)
+// RFC 6386 section 9.1. The decoder holds an animation's frame to the size that the animation gives for it, its transparency too.
+func checkWebP(b []byte, canvas image.Rectangle, lim limits) error {
+	if still, part := firstFrame(b); still != nil {
+		if !part.In(canvas) {
+			return errSizes
+		}
+		return nil
 	}
 	for id, body := range webpChunks(b[min(12, len(b)):]) {
 		switch {
@@ -128,15 +133,15 @@ func checkWebP(b []byte, lim limits) error {
 }
 
 // firstFrame takes the first frame out of an animated WebP, as a file of its own, which golang.org/x/image can read, and
-// says where it lies on the canvas (RFC 9649, section 2.7.1.1). It is nil where the file is not animated.
-func firstFrame(b []byte) (still []byte, at image.Point) {
+// says which part of the canvas it covers (RFC 9649, section 2.7.1.1). It is nil where the file is not animated.
+func firstFrame(b []byte) (still []byte, part image.Rectangle) {
 	for id, body := range webpChunks(b[min(12, len(b)):]) {
 		switch {
 		case id == "VP8 ", id == "VP8L":
-			return nil, at
+			return nil, part
 		case id == "ANMF" && len(body) >= 16:
-			half := func(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
-			size, frame := body[6:12], body[16:]
+			u24 := func(at int) int { return int(body[at]) | int(body[at+1])<<8 | int(body[at+2])<<16 }
+			frame := body[16:]
 			flags := byte(0)
 			for id := range webpChunks(frame) {
 				if id == "ALPH" {
@@ -145,11 +150,12 @@ func firstFrame(b []byte) (still []byte, at image.Point) {
 			}
 			still = binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(4+8+10+len(frame)))
 			still = append(still, "WEBPVP8X\x0a\x00\x00\x00"...)
-			still = append(append(still, flags, 0, 0, 0), size...)
-			return append(still, frame...), image.Pt(2*half(body), 2*half(body[3:]))
+			still = append(append(still, flags, 0, 0, 0), body[6:12]...)
+			at := image.Pt(2*u24(0), 2*u24(3))
+			return append(still, frame...), image.Rectangle{Min: at, Max: at.Add(image.Pt(u24(6)+1, u24(9)+1))}
 		}
 	}
-	return nil, at
+	return nil, part
 }
 
 // decodePixels decodes a picture whose header has been checked. EXIF orientation is applied, an animation gives its first frame.
@@ -167,7 +173,7 @@ func storedPixels(b []byte, in info) (img image.Image, err error) {
 	animated := in.format == "gif"
 	if in.format == "webp" {
 		if still, where := firstFrame(b); still != nil {
-			b, at, animated = still, where, true
+			b, at, animated = still, where.Min, true
 		}
 	}
 	if img, _, err = image.Decode(bytes.NewReader(b)); err != nil {
@@ -185,7 +191,7 @@ func storedPixels(b []byte, in info) (img image.Image, err error) {
 		draw.Draw(canvas, part, img, img.Bounds().Min, draw.Src)
 		return canvas, nil
 	case animated, part.Size() != full.Size():
-		return nil, refuse("its header and its content disagree about its size")
+		return nil, errSizes
 	}
 	return img, nil
 }
