@@ -166,8 +166,13 @@ type saved struct {
 	Data     map[string]any `json:"data,omitempty"`
 }
 
-// MarshalJSON writes the sentence with its figures, which become strings, and the sentences within it.
+// MarshalJSON writes the sentence with its figures, which become strings, and the sentences within it. What UnmarshalJSON
+// would refuse is written as one sentence without places, as much of it as is allowed.
 func (t Text) MarshalJSON() ([]byte, error) {
+	if t.length() > maxLength || t.depth() > maxDepth {
+		whole := t.String()
+		t = Text{Template: strings.ToValidUTF8(whole[:min(len(whole), maxLength)], "")}
+	}
 	s := saved{Template: t.Template}
 	for k, v := range t.Data {
 		if s.Data == nil {
@@ -182,8 +187,23 @@ func (t Text) MarshalJSON() ([]byte, error) {
 	return json.Marshal(s)
 }
 
-// maxDepth bounds the sentences within sentences that are read from a file.
-const maxDepth = 16
+// Bounds of what is read from a file: the sentences within sentences, and the bytes of the whole with its places filled in.
+// A sentence of a few that each name the next ten times would fill any memory.
+const (
+	maxDepth  = 16
+	maxLength = 64 << 10
+)
+
+// depth is how many sentences are within each other.
+func (t Text) depth() int {
+	n := 0
+	for _, v := range t.Data {
+		if err, ok := v.(error); ok {
+			n = max(n, 1+Of(err).depth())
+		}
+	}
+	return n
+}
 
 // UnmarshalJSON reads what MarshalJSON wrote. Every figure is a string or a Text then.
 func (t *Text) UnmarshalJSON(b []byte) error {
@@ -191,9 +211,35 @@ func (t *Text) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return err
 	}
-	var err error
-	*t, err = s.text(0)
-	return err
+	x, err := s.text(0)
+	if err != nil {
+		return err
+	}
+	if x.length() > maxLength {
+		return errors.New("a sentence is too long")
+	}
+	*t = x
+	return nil
+}
+
+// length is how many bytes String has, and a little more where places repeat; it is counted without filling them in, and no
+// further than maxLength+1.
+func (t Text) length() int {
+	n := len(t.Template)
+	of := make(map[string]int, len(t.Data))
+	for k, v := range t.Data {
+		if x, ok := v.(Text); ok {
+			of[k] = x.length()
+		} else {
+			of[k] = len(fmt.Sprint(v))
+		}
+	}
+	for _, p := range place.FindAllString(t.Template, -1) {
+		if n = n + of[p[3:len(p)-2]]; n > maxLength {
+			break
+		}
+	}
+	return min(n, maxLength+1)
 }
 
 func (s saved) text(depth int) (Text, error) {

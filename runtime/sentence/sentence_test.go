@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,6 +90,40 @@ func TestOfKeepsAllThatAnErrorSays(t *testing.T) {
 type passes struct{ error }
 
 func (p *passes) Unwrap() error { return p.error }
+
+// A few sentences that name each other again and again fill no memory.
+func TestSentencesThatGrowAreRefused(t *testing.T) {
+	nest := func(depth int, tmpl string) []byte {
+		return []byte(strings.Repeat(`{"template":"`+tmpl+`","data":{"A":`, depth) + `{"template":"ha"}` + strings.Repeat("}}", depth))
+	}
+	var x Text
+	require.EqualError(t, json.Unmarshal(nest(15, strings.Repeat("{{.A}}", 10)), &x), "a sentence is too long")
+	require.ErrorContains(t, json.Unmarshal(nest(maxDepth+1, "{{.A}}"), &x), "nested too deeply")
+	require.Error(t, json.Unmarshal([]byte(`{"template":"{{.A}}","data":{"A":"`+strings.Repeat("x", maxLength+1)+`"}}`), &x))
+	require.Zero(t, x, "what is refused leaves nothing")
+	require.NoError(t, json.Unmarshal(nest(maxDepth, "{{.A}}"), &x))
+	require.Equal(t, "ha", x.String())
+	require.NoError(t, json.Unmarshal(nest(4, "{{.A}}{{.A}}"), &x))
+	require.Equal(t, strings.Repeat("ha", 16), x.String())
+	require.NoError(t, json.Unmarshal([]byte(`{"template":"{{.A}}","data":{"A":"`+strings.Repeat("x", 60_000)+`"}}`), &x))
+}
+
+// What is written can be read again, however long or deep an error is.
+func TestWhatIsWrittenCanBeRead(t *testing.T) {
+	deep := errors.New("first")
+	for range 2 * maxDepth {
+		deep = Errorf("then %w", deep)
+	}
+	long := Errorf("%w and %w", errors.New(strings.Repeat("长", maxLength)), deep)
+	for _, err := range []error{deep, long, Errorf("so %w", deep), Errorf("so %w", long)} {
+		b, merr := json.Marshal(Of(err))
+		require.NoError(t, merr)
+		var back Text
+		require.NoError(t, json.Unmarshal(b, &back))
+		require.True(t, strings.HasPrefix(err.Error(), back.String()))
+		require.GreaterOrEqual(t, len(back.String()), min(len(err.Error()), maxLength-3))
+	}
+}
 
 func FuzzTextFromAFile(f *testing.F) {
 	f.Add([]byte(`{"template":"{{.A}} is {{.B}}","data":{"A":"x","B":{"template":"{{.C}}","data":{"C":7}}}}`))

@@ -16,8 +16,23 @@ import (
 	"unnoise/ui/i18n"
 )
 
+// longest is how many characters of a sentence are shown. What a file from elsewhere says may be far longer than a label can
+// lay out: a third of a million letters take it minutes.
+const longest = 2000
+
 // Text is a sentence of the studio in the user's language.
 func Text(t studio.Text) string {
+	text := translated(t)
+	n := 0
+	for at := range text {
+		if n++; n > longest {
+			return text[:at] + "…"
+		}
+	}
+	return text
+}
+
+func translated(t studio.Text) string {
 	if t.Template == "" {
 		return ""
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -68,4 +69,8 @@ func TestSentencesOfLowerRoomsAreTranslated(t *testing.T) {
 	require.Equal(t, "{{range .A}}。", page.Sentence(errors.New("{{range .A}}")), "what comes from elsewhere is no template")
 	require.Equal(t, "{{range .A}}", page.Text(events.T("{{range .A}}", "A", 1)))
 	require.Contains(t, within.String(), "there is no run “0007-none” in the workspace", "in English as ever")
+	long := page.Text(studio.Text{Template: strings.Repeat("长", 1_000_000)})
+	require.Equal(t, strings.Repeat("长", 2000)+"…", long, "more than a label can lay out")
+	nested := page.Sentence(events.T("{{.A}}{{.A}}", "A", errors.New(strings.Repeat("x", 1_000_000))))
+	require.Len(t, []rune(nested), 2001)
 }
