@@ -160,6 +160,23 @@ func (b *Bus) Subscribe(fn func(Event)) (unsubscribe func()) {
 	}
 }
 
+// Unheard takes the notices that wait for the first subscriber, for whoever will not subscribe.
+func (b *Bus) Unheard() []Notice {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.next > 0 {
+		return nil
+	}
+	var out []Notice
+	for _, e := range b.pending {
+		if n, ok := e.(Notice); ok {
+			out = append(out, n)
+		}
+	}
+	b.pending = nil
+	return out
+}
+
 // Publish hands e to every subscriber. A plain change signal equal to one still waiting
 // is dropped: it would only repeat it.
 func (b *Bus) Publish(e Event) {

@@ -124,3 +124,21 @@ func TestNoticesWaitForTheFirstSubscriber(t *testing.T) {
 	b.Publish(RunsChanged{Run: "after"})
 	require.Equal(t, RunsChanged{Run: "after"}, <-late, "a second subscriber is not told again")
 }
+
+func TestUnheardNoticesAreTakenOnce(t *testing.T) {
+	var b Bus
+	defer b.Close()
+	require.Empty(t, b.Unheard())
+	b.Publish(Notice{Text: T("one")})
+	b.Publish(Notice{Text: T("two")})
+	got := b.Unheard()
+	require.Len(t, got, 2)
+	require.Equal(t, "one", got[0].Text.String())
+	require.Equal(t, "two", got[1].Text.String())
+	require.Empty(t, b.Unheard())
+	heard := make(chan Event, 1)
+	b.Subscribe(func(e Event) { heard <- e })
+	b.Publish(Notice{Text: T("three")})
+	require.Equal(t, "three", (<-heard).(Notice).Text.String(), "and not those that were taken")
+	require.Empty(t, b.Unheard())
+}

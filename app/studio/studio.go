@@ -170,6 +170,9 @@ func (e *env) close() error { return errors.Join(e.lib.Close(), e.ws.Close()) }
 // goroutine of the studio with no lock held. Call the function returned to end it.
 func (s *Studio) Subscribe(fn func(Event)) (unsubscribe func()) { return s.core.bus.Subscribe(fn) }
 
+// Unheard takes the notices that wait for the first subscriber, for a subcommand that does not subscribe.
+func (s *Studio) Unheard() []Notice { return s.core.bus.Unheard() }
+
 // Close stops a job that runs, saving a checkpoint, ends everything else and gives the
 // workspace back. When ctx ends first it returns its error and the job goes on to its end in the background.
 func (s *Studio) Close(ctx context.Context) error {

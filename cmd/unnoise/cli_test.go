@@ -458,9 +458,23 @@ func TestWorkspaceLists(t *testing.T) {
 	require.Equal(t, "0001-cats", list[0].ID)
 	require.Equal(t, "done", list[0].State)
 	require.EqualValues(t, 3, list[0].Step)
-	code, stdout, _ = cli("runs", "--workspace", ws)
+	code, stdout, stderr = cli("runs", "--workspace", ws)
 	require.Zero(t, code)
 	require.Contains(t, stdout, "3/3")
+	require.Empty(t, stderr)
+
+	// One that cannot be read is not left out in silence.
+	require.NoError(t, os.CopyFS(filepath.Join(ws, "runs", "0002-broken"), os.DirFS(trainedRun(t))))
+	broken := filepath.Join(ws, "runs", "0002-broken", "status.json")
+	require.NoError(t, os.WriteFile(broken, []byte("\x00"), 0o600))
+	for range 2 {
+		code, stdout, stderr = cli("runs", "--workspace", ws, "--json")
+		require.Zero(t, code, stderr)
+		require.NoError(t, json.Unmarshal([]byte(stdout), &list))
+		require.Len(t, list, 1)
+		require.Contains(t, stderr, "Left out: the file "+broken+" is damaged")
+		require.Equal(t, 1, strings.Count(stderr, "\n"))
+	}
 }
 
 func TestNoDisplay(t *testing.T) {
