@@ -85,6 +85,23 @@ func spent(t *testing.T, pid int) time.Duration {
 	return d
 }
 
+// ran is the processor time of all threads of a process, finer than spent.
+func ran(t *testing.T, pid int) (sum time.Duration) {
+	paths, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	require.NoError(t, err)
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // the thread has ended
+		}
+		ns, _, _ := strings.Cut(string(b), " ")
+		n, err := strconv.ParseInt(ns, 10, 64)
+		require.NoError(t, err)
+		sum += time.Duration(n)
+	}
+	return sum
+}
+
 // stat reads name and processor time of a process or thread.
 func stat(t *testing.T, path string) (name string, d time.Duration) {
 	b, err := os.ReadFile(path)
@@ -229,6 +246,16 @@ func TestSpeed(t *testing.T) {
 		})
 		t.Logf("pages shown for the %s time after %v: %v", round, took, l)
 	}
+
+	w.settle()
+	require.NoError(t, os.WriteFile(w.dump+".quiet", nil, 0o600))
+	time.Sleep(2 * time.Second)
+	const rests = 8
+	rested := ran(t, w.cmd.Process.Pid)
+	time.Sleep(rests * time.Second)
+	rested = ran(t, w.cmd.Process.Pid) - rested
+	require.NoError(t, os.Remove(w.dump+".quiet"))
+	t.Logf("a window at rest takes %.1f ms of processor time a second", rested.Seconds()*1000/rests)
 
 	w.open("datasets")
 	w.click("button", "Import…")
