@@ -69,7 +69,7 @@ func Export(ctx context.Context, r Request) error {
 		return fmt.Errorf("%w: %w", model.ErrOption, sentence.Errorf("there is no format %q: use one of %s", r.Format, strings.Join(Formats(), ", ")))
 	}
 	if _, err := os.Lstat(r.Out); err == nil {
-		return sentence.Errorf("%s exists already: choose another name, or remove it first: %w", r.Out, fs.ErrExist)
+		return sentence.T("{{.Path}} exists already: choose another name, or remove it first", "Path", r.Out).Because(fs.ErrExist)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return sentence.Errorf("%s cannot be written: %w", r.Out, err)
 	}

@@ -58,7 +58,7 @@ func exportTo(path string) Text { return events.T("Export to {{.Path}}", "Path",
 func vacant(out string) error {
 	_, err := os.Lstat(out)
 	if err == nil {
-		return fmt.Errorf("%w: %w", events.T("{{.Path}} exists already: choose another name", "Path", out), fs.ErrExist)
+		return events.T("{{.Path}} exists already: choose another name", "Path", out).Because(fs.ErrExist)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

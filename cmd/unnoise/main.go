@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -128,7 +129,7 @@ Without a subcommand it opens its window.`,
 	root.Flags().StringVar(&workspace, "workspace", "", "folder with the datasets, runs and galleries (default: the one in the settings)")
 	a.progress.w = a.err
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%w; “%s --help” shows what there is", err, cmd.CommandPath())
+		return usage("%s; “%s --help” shows what there is", flagProblem(err), cmd.CommandPath())
 	})
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -136,6 +137,22 @@ Without a subcommand it opens its window.`,
 		with(a.datasets(), a.datasetImport(), a.datasetDelete()), with(a.runs(), a.runNote(), a.runDelete()),
 		with(a.galleries(), a.galleryDelete()), with(a.queue(), a.queueAdd(), a.queueContinue(), a.queueRemove()))
 	return root
+}
+
+// flagProblem says what is wrong with a flag; where a number was expected, not in strconv's words.
+func flagProblem(err error) string {
+	num, ok := errors.AsType[*strconv.NumError](err)
+	if !ok {
+		return err.Error()
+	}
+	takes := map[string]string{"ParseInt": "a whole number", "ParseUint": "a whole number of at least 0", "ParseFloat": "a number", "ParseBool": "true or false"}[num.Func]
+	if errors.Is(num, strconv.ErrRange) {
+		takes = "a number nearer to zero"
+	}
+	if takes == "" {
+		return err.Error()
+	}
+	return strings.Replace(err.Error(), num.Error(), "it takes "+takes, 1)
 }
 
 // noArgs refuses arguments that are neither flags nor subcommands.

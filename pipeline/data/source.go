@@ -61,7 +61,7 @@ func openSource(path string, lim limits) (*Source, error) {
 	s := &Source{path: path, lim: lim, mem: semaphore.NewWeighted(memoryBudget)}
 	st, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %w", sentence.T("{{.Path}} does not exist: give a folder of pictures, a .zip or an IDX file", "Path", path), fs.ErrNotExist)
+		return nil, sentence.T("{{.Path}} does not exist: give a folder of pictures, a .zip or an IDX file", "Path", path).Because(fs.ErrNotExist)
 	}
 	if err != nil {
 		return nil, sentence.Errorf("open the dataset: %w", err)
