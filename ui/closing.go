@@ -7,7 +7,6 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/dialog"
-	"fyne.io/fyne/v2/driver/desktop"
 	"fyne.io/fyne/v2/lang"
 	"fyne.io/fyne/v2/widget"
 
@@ -28,7 +27,7 @@ func (r *runner) closing() {
 	text := kit.Text(lang.L("“{{.Name}}” is training: step {{.Step}} of {{.Steps}}.", map[string]any{
 		"Name": snap.Name, "Step": page.Int(snap.Step), "Steps": page.Int(snap.Steps),
 	}))
-	explain := kit.Muted(lang.L("“Keep running” closes the window and lets the run go on; the program ends when the run and the queue are done. “Save and quit” saves a checkpoint, and the run can be continued later."))
+	explain := kit.Muted(lang.L("“Keep running” closes the window and lets the run go on; start the program again to see it. It ends when the run and the queue are done. “Save and quit” saves a checkpoint, and the run can be continued later."))
 	var d dialog.Dialog
 	keep := kit.Button(lang.L("Keep running"), nil, widget.MediumImportance, func() { d.Hide(); r.background() })
 	save := kit.Button(lang.L("Save and quit"), nil, widget.HighImportance, func() { d.Hide(); r.leave() })
@@ -67,18 +66,9 @@ func (r *runner) leave() {
 	}()
 }
 
-// background hides the window while the run goes on, and quits when nothing is left to do. Where the desktop has a tray,
-// the window can be called back from there.
+// background hides the window while the run goes on, and quits when nothing is left to do. Starting the program again
+// brings it back.
 func (r *runner) background() {
-	show := func() {
-		r.hidden = false
-		r.win.Show()
-	}
-	if tray, ok := r.app.(desktop.App); ok {
-		tray.SetSystemTrayMenu(fyne.NewMenu("Unnoise",
-			fyne.NewMenuItem(lang.L("Show the window"), show),
-			fyne.NewMenuItem(lang.L("Save and quit"), func() { show(); r.leave() })))
-	}
 	r.hidden = true
 	r.win.Hide()
 	go func() {
@@ -104,6 +94,26 @@ func (r *runner) background() {
 			}
 		})
 	}()
+}
+
+// answer brings the window forward whenever the program is started again on the same workspace. It ends with the window.
+func (r *runner) answer() {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-r.s.Context().Done():
+			return
+		case <-t.C:
+		}
+		if r.st.Called() {
+			r.s.Post(func() {
+				r.hidden = false
+				r.win.Show()
+				r.win.RequestFocus()
+			})
+		}
+	}
 }
 
 // quit ends the window's loop. It is called on the UI thread.

@@ -38,9 +38,12 @@ type Options struct {
 // openPatience is how long the window waits for the workspace before it shows itself without.
 const openPatience = 400 * time.Millisecond
 
-// Run opens the workspace in a window and returns when the window has closed and everything is saved. It must be called on
-// the main goroutine. It returns an error when no window can be opened, or when the workspace could not be closed cleanly;
-// what else goes wrong is told in the window.
+// answerPatience is how long another window on the same workspace is given to come forward; it listens every second.
+const answerPatience = 5 * time.Second
+
+// Run opens the workspace in a window and returns when the window has closed and everything is saved; where another window of
+// this computer has it open, it brings that one forward. It must be called on the main goroutine. It returns an error when no
+// window can be opened, or when the workspace could not be closed cleanly; what else goes wrong is told in the window.
 func Run(ctx context.Context, opts Options) error {
 	if err := i18n.Apply(""); err != nil {
 		return err
@@ -59,6 +62,9 @@ func Run(ctx context.Context, opts Options) error {
 	case res := <-opened:
 		early = &res
 	case <-time.After(openPatience):
+	}
+	if early != nil && r.elsewhere(early.err) {
+		return nil
 	}
 	if early != nil && early.err == nil {
 		setScale(early.st.Settings.Get(), r.env)
@@ -90,6 +96,10 @@ func Run(ctx context.Context, opts Options) error {
 			widget.NewProgressBarInfinite())))
 		go func() {
 			res := <-opened
+			if r.elsewhere(res.err) {
+				fyne.Do(r.quit)
+				return
+			}
 			fyne.Do(func() { r.use(res) })
 		}()
 	}
@@ -148,6 +158,12 @@ func (r *runner) open() (*studio.Studio, error) {
 	return studio.Open(r.ctx, dir)
 }
 
+// elsewhere says whether another window has the workspace open and has come forward: then that is the one that was asked for.
+func (r *runner) elsewhere(err error) bool {
+	locked, ok := errors.AsType[*workspace.LockedError](err)
+	return ok && locked.Call(r.ctx, answerPatience)
+}
+
 // use builds the window over what open returned.
 func (r *runner) use(res result) {
 	if res.err != nil {
@@ -177,6 +193,7 @@ func (r *runner) use(res result) {
 	r.unsubscribe = r.st.Subscribe(r.sh.receive)
 	r.sh.navigate(page.Home, nil)
 	r.rest.start(r.s.Context())
+	go r.answer()
 	r.startDump()
 }
 

@@ -152,7 +152,7 @@ func openEnv(ctx context.Context, dir string, attach bool) (_ *env, fresh bool, 
 	if attach {
 		ws, err = workspace.Attach(dir)
 	} else {
-		ws, err = workspace.Open(dir, "window")
+		ws, err = workspace.Open(dir, workspace.Window)
 	}
 	if err != nil {
 		return nil, false, err
@@ -172,6 +172,12 @@ func (s *Studio) Subscribe(fn func(Event)) (unsubscribe func()) { return s.core.
 
 // Unheard takes the notices that wait for the first subscriber, for a subcommand that does not subscribe.
 func (s *Studio) Unheard() []Notice { return s.core.bus.Unheard() }
+
+// Called says whether the program was started again on the same workspace since the last time, and answers it.
+func (s *Studio) Called() bool {
+	e, err := s.core.use()
+	return err == nil && e.ws.Called()
+}
 
 // Close stops a job that runs, saving a checkpoint, ends everything else and gives the
 // workspace back. When ctx ends first it returns its error and the job goes on to its end in the background.

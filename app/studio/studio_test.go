@@ -737,6 +737,19 @@ func TestSecondWindowIsToldWho(t *testing.T) {
 	require.Equal(t, os.Getpid(), locked.Holder.PID)
 	require.Contains(t, locked.Error(), fmt.Sprint(os.Getpid()))
 
+	// It can call the window that has it, which is told once.
+	require.False(t, s.Called())
+	require.False(t, locked.Call(t.Context(), 100*time.Millisecond), "nobody answers")
+	require.False(t, s.Called(), "and a call that went unanswered is over")
+	answered := make(chan bool)
+	go func() { answered <- locked.Call(t.Context(), time.Minute) }()
+	waitFor(t, "the call", s.Called)
+	require.True(t, <-answered)
+	require.False(t, s.Called())
+	elsewhere := *locked
+	elsewhere.Holder.Host += "-other"
+	require.False(t, elsewhere.Call(t.Context(), time.Minute), "a window on another computer's screen is of no use")
+
 	// A subcommand may look and queue beside it.
 	src := t.TempDir()
 	makePictures(t, src, 20)

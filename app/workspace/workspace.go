@@ -13,6 +13,7 @@
 package workspace
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -36,7 +37,11 @@ const (
 	markerName = "workspace.json"
 	lockName   = ".lock"
 	holderName = ".holder.json"
+	callName   = ".call"
 )
+
+// Window is what a window calls itself as the holder of a workspace.
+const Window = "window"
 
 // Holder says which process has a workspace open.
 type Holder struct {
@@ -62,6 +67,34 @@ func (e *LockedError) Unwrap() error {
 	return sentence.T("the workspace {{.Dir}} is open in another {{.What}} (process {{.PID}} on {{.Host}}, since {{.Since}}): close that one, or choose another workspace",
 		"Dir", e.Dir, "What", e.Holder.What, "PID", e.Holder.PID, "Host", e.Holder.Host, "Since", e.Holder.Since.Format("2 Jan 15:04"))
 }
+
+// Call asks the window that holds the workspace on this computer to come forward, and says whether it answered in time:
+// a window that was closed while a run goes on cannot be reached otherwise.
+func (e *LockedError) Call(ctx context.Context, patience time.Duration) bool {
+	if host, _ := os.Hostname(); e.Holder.What != Window || e.Holder.Host != host {
+		return false
+	}
+	path := filepath.Join(e.Dir, callName)
+	if os.WriteFile(path, nil, 0o600) != nil {
+		return false
+	}
+	defer func() { _ = os.Remove(path) }() // nobody answered
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(50 * time.Millisecond):
+		}
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+}
+
+// Called says whether another process has called since the last time, and answers it.
+func (w *Workspace) Called() bool { return os.Remove(filepath.Join(w.dir, callName)) == nil }
 
 // NewerError is returned when a workspace was made by a newer program.
 type NewerError struct {

@@ -9,12 +9,14 @@ import (
 	"image/png"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -387,13 +389,20 @@ func TestDemo(t *testing.T) {
 	w.settle()
 	w.shot("demo")
 
-	// The window closes and the run goes on; a polite kill then saves it.
+	// The window closes and the run goes on; starting the program again brings it back. A polite kill then saves the run.
 	w.close()
 	w.wait("Close the window?", soon)
 	w.click("button", "Keep running")
 	w.until("the window to hide", soon, func() bool { return !w.visible() })
 	step := p.runs(t)[0].Step
 	w.until("more steps", long, func() bool { return p.runs(t)[0].Step > step })
+	w.until("the window to come back", long, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		again := exec.CommandContext(ctx, w.cmd.Path)
+		again.Env = w.cmd.Env
+		return again.Run() == nil && w.visible() // and not a window of its own, which would stay
+	})
 	require.NoError(t, w.cmd.Process.Signal(syscall.SIGTERM))
 	w.gone(long)
 	require.Equal(t, studio.RunStopped, p.runs(t)[0].State)
