@@ -32,9 +32,10 @@ const (
 	afterInput = time.Second            // more is likely to follow
 )
 
-// newRest makes the rest of a window's loop.
-func newRest(win fyne.Window, tick func()) *rest {
-	return &rest{tick: tick, dirty: dirty(win.Canvas()), wait: glfw.WaitEventsTimeout, poke: glfw.PostEmptyEvent}
+// newRest makes the rest of a window's loop. What waits to be painted while the window is hidden is painted when it is shown.
+func newRest(win fyne.Window, hidden func() bool, tick func()) *rest {
+	waits := dirty(win.Canvas())
+	return &rest{tick: tick, dirty: func() bool { return !hidden() && waits() }, wait: glfw.WaitEventsTimeout, poke: glfw.PostEmptyEvent}
 }
 
 // dirty tells whether a canvas waits to be painted: Fyne's has such a mark, but shows it only to its driver.

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"fyne.io/fyne/v2/test"
+	"fyne.io/fyne/v2/widget"
 	"github.com/stretchr/testify/require"
 )
 
@@ -93,6 +95,17 @@ func TestWorkHandedOverEndsTheSleep(t *testing.T) {
 	s.end = nil
 	s.turn()
 	require.Len(t, s.slept, 2)
+}
+
+// Fyne paints no hidden window, and so never takes the mark away that something waits to be painted.
+func TestLoopSleepsWhileTheWindowIsHidden(t *testing.T) {
+	hidden := false
+	r := newRest(test.NewTempWindow(t, widget.NewLabel("")), func() bool { return hidden }, func() {})
+	require.True(t, r.dirty(), "the test's canvas cannot tell: it never sleeps")
+	hidden = true
+	require.False(t, r.dirty())
+	hidden = false
+	require.True(t, r.dirty())
 }
 
 // Nothing handed over may wait for a sleep that begins at the same time: every wake ends a sleep, or is seen before the next.

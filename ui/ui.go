@@ -176,7 +176,7 @@ func (r *runner) use(res result) {
 		fyne.LogError("language", err)
 	}
 	r.s = page.New(r.ctx, r.app, r.win, r.st)
-	r.rest = newRest(r.win, func() { r.sh.tick() })
+	r.rest = newRest(r.win, func() bool { return r.hidden }, func() { r.sh.tick() })
 	r.s.Wake = r.rest.wake
 	applyLook(r.app, set)
 	r.sh = newShell(r.s, makePages)
