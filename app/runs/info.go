@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"unnoise/app/disk"
@@ -55,6 +56,16 @@ type Source struct {
 	Images      int    `json:"images,omitempty"`
 }
 
+// maxWords is how many bytes a run's name, notes and tags may have together: a window has to lay them out.
+const maxWords = 200_000
+
+func (i Info) checkWords() error {
+	if n := len(i.Name) + len(i.Notes) + len(strings.Join(i.Tags, "")); n > maxWords {
+		return sentence.Errorf("name, notes and tags of the run have %d bytes, and %d are the most: shorten them", n, maxWords)
+	}
+	return nil
+}
+
 const maxInfo = 16 << 20 // a run.json lists classes and excluded names, but no more than that
 
 func readInfo(dir string) (Info, error) {
@@ -71,6 +82,9 @@ func readInfo(dir string) (Info, error) {
 		return i, sentence.T("{{.Path}} has version {{.Version}}, and this program reads up to {{.Known}}: use a newer Unnoise", "Path", path, "Version", i.Version, "Known", Version)
 	case i.Version < 1:
 		return i, sentence.Errorf("%s has no version: it is damaged or not a run of Unnoise", path)
+	}
+	if err := i.checkWords(); err != nil {
+		return i, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := i.Model.Validate(); err != nil {
 		return i, fmt.Errorf("%s: %w", path, err)

@@ -155,7 +155,7 @@ func (r *Run) Update(change func(*Info)) error {
 		return err
 	}
 	change(&info)
-	if err := info.Train.Validate(); err != nil {
+	if err := errors.Join(info.Train.Validate(), info.checkWords()); err != nil {
 		return err
 	}
 	if err := disk.WriteJSON(filepath.Join(r.Dir, InfoName), info); err != nil {
@@ -215,11 +215,13 @@ type Status struct {
 	Steps   int64         `json:"steps"`
 }
 
-// Status reads how the run stands. A run that says it is running but is not locked was interrupted.
+// Status reads how the run stands. A run that says it is running but is not locked was interrupted, and so, it is assumed, was
+// one whose status cannot be read; Why says so then.
 func (r *Run) Status() (Status, error) {
 	st := Status{State: New}
 	if err := disk.ReadJSON(filepath.Join(r.Dir, StatusName), maxInfo, &st); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Status{}, err
+		// What it said is lost, but not the run: its checkpoints speak for themselves.
+		st = Status{State: Interrupted, Error: err.Error(), Why: sentence.Of(err)}
 	}
 	st.Steps, st.Step = r.Info().Train.Steps, 0
 	valid, _, err := checkpoint.List(r.Checkpoints())
@@ -228,6 +230,9 @@ func (r *Run) Status() (Status, error) {
 	}
 	if len(valid) > 0 {
 		st.Step = valid[len(valid)-1].Step
+	}
+	if st.State == Interrupted && st.Step > 0 && st.Step >= st.Steps {
+		st.State = Done
 	}
 	locked, err := r.locked()
 	if err != nil {

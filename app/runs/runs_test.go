@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/gofrs/flock"
@@ -113,6 +114,7 @@ func TestOpenRefuses(t *testing.T) {
 		"contradicts itself":       func(m map[string]any) { m["model"].(map[string]any)["classes"] = []string{"one"} },
 		"a batch of 0":             func(m map[string]any) { m["train"].(map[string]any)["batch"] = 0 },
 		"there is no objective":    func(m map[string]any) { m["model"].(map[string]any)["objective"] = "magic" },
+		"shorten them":             func(m map[string]any) { m["notes"] = strings.Repeat("x", maxWords+1) },
 		"there is no noise schedu": func(m map[string]any) { m["model"].(map[string]any)["schedule"] = "magic" },
 	} {
 		var m map[string]any
@@ -170,6 +172,22 @@ func TestTrainStatusAndWeights(t *testing.T) {
 	recs, err := r.Log()
 	require.NoError(t, err)
 	require.Len(t, recs, 1)
+
+	// Its status is damaged: it is told, and the run is what its checkpoints say.
+	path := filepath.Join(r.Dir, StatusName)
+	good, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, good[:len(good)/2], 0o600))
+	st, err = r.Status()
+	require.NoError(t, err)
+	require.Equal(t, Done, st.State)
+	require.Contains(t, st.Why.String(), "is damaged")
+	require.NoError(t, r.Update(func(i *Info) { i.Train.Steps = 4 }))
+	st, err = r.Status()
+	require.NoError(t, err)
+	require.Equal(t, Interrupted, st.State)
+	require.NoError(t, os.WriteFile(path, good, 0o600))
+	require.ErrorContains(t, r.Update(func(i *Info) { i.Notes = strings.Repeat("x", maxWords+1) }), "shorten them")
 
 	// More steps: it is a stopped run again. The pictures are gone, and it goes on with its own.
 	require.NoError(t, r.Update(func(i *Info) { i.Train.Steps = 5 }))

@@ -179,18 +179,19 @@ func (n *Net) run(ctx context.Context, l *netLane, x, cond []float32, class []in
 	return nil
 }
 
-// Close frees the program.
+// Close frees the program, once the calls that run have returned.
 func (n *Net) Close() error {
+	var err error
+	if n.session != nil {
+		err = n.session.Close()
+	}
 	for _, l := range n.lanes {
 		closeAll(l.in)
 		closeAll(l.outs)
 	}
 	closeAll(n.weights)
 	n.weights, n.ready = nil, false
-	if n.session == nil {
-		return nil
-	}
-	return n.session.Close()
+	return err
 }
 
 // ExportONNX writes the forward pass with its weights as an ONNX model of

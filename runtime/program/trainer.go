@@ -557,6 +557,11 @@ func (t *Trainer) Memory() int64 {
 
 // Close frees the program.
 func (t *Trainer) Close() error {
+	var err error
+	if t.session != nil {
+		err = t.session.Close() // waits for a step that runs
+		t.session = nil
+	}
 	closeAll(t.weights)
 	for _, l := range t.lanes {
 		closeAll(l.in)
@@ -565,10 +570,5 @@ func (t *Trainer) Close() error {
 	for _, p := range t.parts {
 		closeAll(p.views)
 	}
-	if t.session == nil {
-		return nil
-	}
-	err := t.session.Close()
-	t.session = nil
 	return err
 }

@@ -228,7 +228,7 @@ func (p *Plot) computeView() view {
 		lo, hi = math.Log10(lo), math.Log10(hi)
 	}
 	pad := (hi - lo) * 0.05
-	if pad == 0 {
+	if pad <= 1e-9*math.Max(math.Abs(lo), math.Abs(hi)) { // one value, but for rounding
 		pad = math.Max(math.Abs(hi)*0.1, 1e-6)
 	}
 	v.y0, v.y1, v.ok = lo-pad, hi+pad, true

@@ -331,6 +331,23 @@ func TestDegenerateData(t *testing.T) {
 	}
 }
 
+// The first value of a training is shown as a dot in the middle, also where smoothing has changed its last bit.
+func TestOneValueIsShown(t *testing.T) {
+	for _, y := range []float64{1.1234567, 0.3, 7e-9, 0} {
+		for _, beta := range []float64{0, 0.9, 0.97} {
+			p := New()
+			p.SetSmoothing(beta)
+			p.Set(Series{Name: "a", X: []float64{25}, Y: []float64{y}})
+			p.SetLog(y > 0)
+			shown(t, p, 300, 200)
+			v := p.computeView()
+			require.Greater(t, v.y1-v.y0, 1e-7, "%v %v", y, beta)
+			img := p.rend.paint.draw(p, 300, 200).(*image.RGBA)
+			require.Greater(t, img.RGBAAt(150, 100).A, uint8(200), "%v %v", y, beta)
+		}
+	}
+}
+
 func TestTicks(t *testing.T) {
 	var got []string
 	for _, k := range linearTicks(0, 1, 5, Number) {
