@@ -469,7 +469,7 @@ func TestWorkspaceLists(t *testing.T) {
 
 	// One that cannot be read is not left out in silence.
 	require.NoError(t, os.CopyFS(filepath.Join(ws, "runs", "0002-broken"), os.DirFS(trainedRun(t))))
-	broken := filepath.Join(ws, "runs", "0002-broken", "status.json")
+	broken := filepath.Join(ws, "runs", "0002-broken", "run.json")
 	require.NoError(t, os.WriteFile(broken, []byte("\x00"), 0o600))
 	for range 2 {
 		code, stdout, stderr = cli("runs", "--workspace", ws, "--json")
