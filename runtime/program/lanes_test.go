@@ -88,10 +88,7 @@ func TestCancelReachesEveryLane(t *testing.T) {
 		cancelled++
 	}
 	require.Positive(t, cancelled)
-	run(t, tr, 1, 2)
-	clean := newTrainerOn(t, spec, 1, Options{Threads: 1})
-	run(t, clean, 0, 2)
-	requireSame(t, clean.State(), tr.State())
+	requireUndisturbed(t, tr, 1)
 }
 
 // What is not a number in one lane alone is told, and leaves nothing behind, in the others neither.
@@ -113,10 +110,7 @@ func TestNonFiniteInOneLane(t *testing.T) {
 		}
 		requireSame(t, before, tr.State())
 	}
-	run(t, tr, 1, 2)
-	clean := newTrainerOn(t, spec, 1, one)
-	run(t, clean, 0, 2)
-	requireSame(t, clean.State(), tr.State())
+	requireUndisturbed(t, tr, 1)
 }
 
 // The first failure ends the others and is the one that is told.

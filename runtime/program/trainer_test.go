@@ -70,6 +70,16 @@ func newTrainer(t testing.TB, spec TrainSpec, seed uint64) *Trainer {
 	return newTrainerOn(t, spec, seed, one)
 }
 
+// requireUndisturbed holds that the next step, done after so many whole ones and whatever failed since, is what it would have
+// been: bit by bit that of a trainer of the same seed to which nothing happened.
+func requireUndisturbed(t *testing.T, tr *Trainer, steps int) {
+	t.Helper()
+	run(t, tr, steps, steps+1)
+	clean := newTrainer(t, tr.spec, 1)
+	run(t, clean, 0, steps+1)
+	requireSame(t, clean.State(), tr.State())
+}
+
 func newTrainerOn(t testing.TB, spec TrainSpec, seed uint64, opt Options) *Trainer {
 	tr, err := NewTrainer(t.Context(), spec, opt)
 	require.NoError(t, err)
@@ -443,10 +453,7 @@ func TestNonFiniteStepsChangeNothing(t *testing.T) {
 		requireSame(t, before, tr.State())
 	}
 	// and the next good step is what it would have been
-	run(t, tr, 2, 3)
-	clean := newTrainer(t, tr.spec, 1)
-	run(t, clean, 0, 3)
-	requireSame(t, clean.State(), tr.State())
+	requireUndisturbed(t, tr, 2)
 }
 
 // An update that overflows is refused too: finite gradient, infinite rate.
@@ -555,10 +562,7 @@ func TestCancelReachesARunningStep(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	requireSame(t, before, tr.State())
 	// the cancelled step, done again, is what it would have been
-	run(t, tr, 1, 2)
-	clean := newTrainer(t, tr.spec, 1)
-	run(t, clean, 0, 2)
-	requireSame(t, clean.State(), tr.State())
+	requireUndisturbed(t, tr, 1)
 }
 
 // resident reads the process's resident memory in bytes.
