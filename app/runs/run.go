@@ -2,6 +2,7 @@ package runs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -357,8 +358,21 @@ func (r *Run) job(cache *data.Cache, o Options) train.Job {
 	return train.Job{
 		Spec: info.Model, Config: info.Train, Dir: r.Dir, Cache: cache,
 		Compute: o.Compute,
-		Name:    info.Name, Version: o.Version, Control: o.Control, Events: o.Events,
+		Name:    info.Name, Version: o.Version, Control: o.Control, Events: o.Events, Describe: r.describe,
 	}
+}
+
+// describe is run.json as it is now, for the checkpoint that is about to be saved.
+func (r *Run) describe() json.RawMessage {
+	info, err := readInfo(r.Dir) // others may have changed notes and tags
+	if err != nil {
+		info = r.Info()
+	}
+	b, err := json.Marshal(info)
+	if err != nil {
+		return nil // a checkpoint without a copy is one, too
+	}
+	return b
 }
 
 // room checks that the disk holds what the run is still going to write.

@@ -7,6 +7,7 @@
 //	000500/ema-<name>.safetensors  each moving average of them, likewise
 //	000500/optimizer.safetensors   Adam's moments, exp_avg.<parameter> and exp_avg_sq.<parameter>
 //	000500/state.json              steps, the averages' names and the trainer's own counters
+//	000500/run.json                the run's description as it was then, where the run has one
 //	000500/manifest.json           written last
 //
 // One process may write to a folder of checkpoints at a time; any number may read.
@@ -50,6 +51,7 @@ type Checkpoint struct {
 	State    program.State   // Save only reads it, so live views may be given
 	EMANames []string        // one for each State.EMA: 1 to 64 letters, digits, dots, dashes and underscores
 	Extra    json.RawMessage // the trainer's own counters; any JSON value, or nil
+	Run      json.RawMessage // a copy of what describes the run, so that it can be made again; or nil. Load leaves it out
 }
 
 // Info describes a checkpoint without its tensors.
@@ -82,6 +84,7 @@ const (
 	optimizerName = "optimizer.safetensors"
 	stateName     = "state.json"
 	manifestName  = "manifest.json"
+	runName       = "run.json"
 
 	maxJSON = 16 << 20 // bytes of any of the JSON files
 
@@ -96,6 +99,9 @@ type manifest struct {
 	Created time.Time `json:"created"`
 	EMAs    []string  `json:"emas"`
 	Files   []file    `json:"files"`
+	// Run is the copy of the run's description, which no checkpoint needs: it is not among Files, so that programs that
+	// do not know it can use the checkpoint.
+	Run *file `json:"run,omitempty"`
 }
 
 type file struct {
@@ -204,6 +210,9 @@ func (c *Checkpoint) check() ([]unet.Param, error) {
 	if c.State.Step < 0 {
 		return nil, sentence.Errorf("the optimiser cannot have done %d steps", c.State.Step)
 	}
+	if len(c.Run) > maxJSON || len(c.Run) > 0 && !json.Valid(c.Run) {
+		return nil, sentence.Errorf("the run's description is not JSON, or over %d bytes", maxJSON)
+	}
 	if len(c.Extra) > 0 && !json.Valid(c.Extra) {
 		return nil, sentence.Errorf("the trainer's counters are not JSON")
 	}
@@ -273,6 +282,14 @@ func (c *Checkpoint) write(folder *durable.Folder, params []unet.Param) error {
 	}
 	if err := group.Wait(); err != nil {
 		return err
+	}
+	if len(c.Run) > 0 {
+		n, err := folder.Write(runName, raw(c.Run))
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(c.Run)
+		m.Run = &file{runName, n, hex.EncodeToString(sum[:])}
 	}
 	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
@@ -414,6 +431,45 @@ func LoadWeights(dir string, step int64, ema string) (unet.Config, []float32, er
 	return cfg, flat, nil
 }
 
+// Verify reads every file of the checkpoint of a step, its copy of the run's description included, and compares it with
+// its hash. The errors are those of Load.
+func Verify(ctx context.Context, dir string, step int64) error {
+	path, err := find(dir, step)
+	if err != nil {
+		return err
+	}
+	if err := verify(ctx, path, step); err != nil {
+		return err
+	}
+	if _, err := RunCopy(dir, step); err != nil && !errors.Is(err, ErrNone) {
+		return err
+	}
+	return nil
+}
+
+// RunCopy is the description of the run that was saved with the checkpoint of a step, checked against its hash. The error
+// wraps ErrNone for a checkpoint that holds none, as those of older versions, and ErrDamaged for one that is not what
+// was saved.
+func RunCopy(dir string, step int64) (json.RawMessage, error) {
+	path, err := find(dir, step)
+	if err != nil {
+		return nil, err
+	}
+	m, err := readManifest(path, step)
+	if err != nil {
+		return nil, err
+	}
+	if m.Run == nil {
+		return nil, sentence.Errorf("%w of the run's description in %s", ErrNone, path)
+	}
+	alone := manifest{Files: []file{*m.Run}}
+	b, err := alone.read(path, runName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, sentence.Errorf("%w: %s is missing", ErrDamaged, runName)
+	}
+	return b, err
+}
+
 // verify reads every file of a checkpoint and checks it against the manifest.
 func verify(ctx context.Context, path string, step int64) error {
 	m, err := readManifest(path, step)
@@ -505,6 +561,9 @@ func parseManifest(b []byte, step int64) (*manifest, error) {
 	}
 	if err := checkEMANames(m.EMAs); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, manifestName, err)
+	}
+	if m.Run != nil && (m.Run.Name != runName || m.Run.Size < 0 || m.Run.Size > maxJSON) {
+		return nil, sentence.Errorf("%w: %s names %.300q of %d bytes as the run's description", ErrDamaged, manifestName, m.Run.Name, m.Run.Size)
 	}
 	want := []string{configName, optimizerName, stateName, weightsName}
 	for _, e := range m.EMAs {
@@ -652,6 +711,9 @@ func List(dir string) ([]Info, []Ignored, error) {
 			info := Info{Step: step, Path: path, Created: m.Created, EMAs: m.EMAs}
 			for _, f := range m.Files {
 				info.Size += f.Size
+			}
+			if m.Run != nil {
+				info.Size += m.Run.Size
 			}
 			infos = append(infos, info)
 		}

@@ -558,3 +558,39 @@ func FuzzManifest(f *testing.F) {
 		}
 	})
 }
+
+func TestKeepsTheRunsDescription(t *testing.T) {
+	dir := t.TempDir()
+	c := sample(t, net(), 1)
+	require.NoError(t, Save(dir, 1, c))
+	_, err := RunCopy(dir, 1)
+	require.ErrorIs(t, err, ErrNone, "as older versions saved it")
+	require.NoError(t, Verify(t.Context(), dir, 1))
+	c.Run = json.RawMessage(`{"name":"a run"}`)
+	require.NoError(t, Save(dir, 2, c))
+	got, err := RunCopy(dir, 2)
+	require.NoError(t, err)
+	require.Equal(t, c.Run, got)
+	require.NoError(t, Verify(t.Context(), dir, 2))
+	c.Run = json.RawMessage(`{"name":`)
+	require.ErrorContains(t, Save(dir, 3, c), "not JSON")
+
+	// A damaged copy is told, and costs nothing but itself.
+	path := filepath.Join(dir, "000002", runName)
+	require.NoError(t, os.WriteFile(path, []byte(`{"name":"b run"}`), 0o666))
+	_, err = RunCopy(dir, 2)
+	require.ErrorIs(t, err, ErrDamaged)
+	require.ErrorIs(t, Verify(t.Context(), dir, 2), ErrDamaged)
+	require.NoError(t, os.Remove(path))
+	require.ErrorIs(t, Verify(t.Context(), dir, 2), ErrDamaged)
+	_, err = Load(dir, 2)
+	require.NoError(t, err)
+	// The files of the checkpoint itself are what Verify looks at, every byte of them.
+	weights := filepath.Join(dir, "000001", weightsName)
+	b, err := os.ReadFile(weights)
+	require.NoError(t, err)
+	b[len(b)/2] ^= 1
+	require.NoError(t, os.WriteFile(weights, b, 0o666))
+	require.ErrorIs(t, Verify(t.Context(), dir, 1), ErrDamaged)
+	require.ErrorIs(t, Verify(t.Context(), dir, 7), ErrNone)
+}

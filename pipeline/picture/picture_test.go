@@ -134,7 +134,7 @@ func TestPNGCarriesItsProvenance(t *testing.T) {
 		got, err := ReadMeta(p)
 		require.NoError(t, err)
 		want := meta
-		want.Format = MetaFormat
+		want.Format, want.Pixels = MetaFormat, Digest(img)
 		want.Parameters = "apples\nSteps: 50, Sampler: ddim, Seed: 18446744073709551615, Size: 32x24, Model: 0007-sprites"
 		require.Equal(t, want, got)
 	}

@@ -43,6 +43,9 @@ type Meta struct {
 	Class      string  `json:"class,omitempty"`
 	Width      int     `json:"width,omitempty"` // as sampled, before any enlargement; 0: as the picture is
 	Height     int     `json:"height,omitempty"`
+	// Pixels is the hash of the picture's pixels, see Digest; of an animation, of its first frame. EncodePNG fills it in;
+	// earlier versions did not.
+	Pixels string `json:"pixels,omitempty"`
 
 	// Parameters is the `parameters` text as read; it is made afresh from the other fields when writing.
 	Parameters string `json:"-"`
@@ -83,7 +86,7 @@ func EncodePNG(w io.Writer, img image.Image, meta *Meta) error {
 	var chunks []byte
 	if meta != nil {
 		m := *meta
-		m.Format = MetaFormat
+		m.Format, m.Pixels = MetaFormat, Digest(img)
 		if m.Width == 0 || m.Height == 0 {
 			m.Width, m.Height = img.Bounds().Dx(), img.Bounds().Dy()
 		}

@@ -45,6 +45,8 @@ type Job struct {
 	Version string        // of the program, likewise
 	Control *Control      // may be nil
 	Events  func(Event)   // may be nil
+	// Describe gives what describes the run, as JSON, to be kept with each checkpoint; may be nil.
+	Describe func() json.RawMessage
 }
 
 // Outcome says how a run ended when Run returned no error.
@@ -500,9 +502,11 @@ func (l *loop) save(ctx context.Context) error {
 		return err
 	}
 	dir := filepath.Join(l.j.Dir, CheckpointDir)
-	err = checkpoint.Save(dir, l.step, checkpoint.Checkpoint{
-		UNet: l.j.Spec.UNet, State: l.trainer.State(), EMANames: []string{EMAName}, Extra: extra,
-	})
+	c := checkpoint.Checkpoint{UNet: l.j.Spec.UNet, State: l.trainer.State(), EMANames: []string{EMAName}, Extra: extra}
+	if l.j.Describe != nil {
+		c.Run = l.j.Describe()
+	}
+	err = checkpoint.Save(dir, l.step, c)
 	if err != nil {
 		return err
 	}
