@@ -121,6 +121,13 @@ func (r Request) pictures(ctx context.Context, m galleries.Model) error {
 	if err != nil {
 		return err
 	}
+	c, h, w := m.Spec.Shape()
+	grid := picture.GridOptions{Spacing: train.GridSpacing}
+	if r.Format == Grid {
+		if err := grid.Check(Pictures, w, h); err != nil {
+			return err
+		}
+	}
 	s, err := galleries.NewSampler(ctx, m, Pictures, r.Compute)
 	if err != nil {
 		return err
@@ -136,7 +143,6 @@ func (r Request) pictures(ctx context.Context, m galleries.Model) error {
 		for k := i; k < min(i+s.Batch(), Pictures); k++ {
 			batch = append(batch, k)
 		}
-		c, h, w := m.Spec.Shape()
 		err := s.Images(ctx, set, batch,
 			func(_, n int, st sampler.Step) error {
 				r.Progress(i*st.Total+n*(st.Index+1), Pictures*st.Total, "sampling pictures")
@@ -154,7 +160,7 @@ func (r Request) pictures(ctx context.Context, m galleries.Model) error {
 			return picture.Entry{Name: fmt.Sprintf("%s-%03d.png", baseName(m.Name), i), Image: img, Meta: m.Meta(set, i, r.Version)}, err
 		})
 	}
-	sheet, err := picture.Grid(ctx, picture.Frames{N: Pictures, At: at}, picture.GridOptions{Spacing: train.GridSpacing})
+	sheet, err := picture.Grid(ctx, picture.Frames{N: Pictures, At: at}, grid)
 	if err != nil {
 		return err
 	}

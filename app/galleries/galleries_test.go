@@ -2,6 +2,8 @@ package galleries
 
 import (
 	"context"
+	"image"
+	"image/color"
 	"math"
 	"os"
 	"path/filepath"
@@ -200,4 +202,73 @@ func TestTagTellsModelsAndSettingsApart(t *testing.T) {
 	require.NotEqual(t, a, Request{Model: m}.tag(other))
 	m.Weights[100] += 1e-6
 	require.NotEqual(t, a, Request{Model: m}.tag(set))
+}
+
+// What would make the grid impossible is told before a single picture is drawn.
+func TestGridIsCheckedFirst(t *testing.T) {
+	m := untrained(t, diffusion.ObjectiveV)
+	dir := t.TempDir()
+	out, photo := filepath.Join(dir, "out"), filepath.Join(dir, "photo.png")
+	require.NoError(t, picture.WritePNG(photo, image.NewGray(image.Rect(0, 0, 4, 4)), nil))
+	before, err := os.ReadFile(photo)
+	require.NoError(t, err)
+	large := m
+	large.Spec, err = model.New("tiny", model.Options{Preprocess: data.Preprocess{Width: 256, Height: 256, Channels: 3}})
+	require.NoError(t, err)
+	for _, c := range []struct {
+		m          Model
+		n          int
+		grid, want string
+	}{
+		{large, 2051, filepath.Join(dir, "grid.png"), "use fewer pictures"},
+		{m, 2, photo, "exists already"},
+		{m, 2, dir, "is a folder"},
+		{m, 2, filepath.Join(photo, "grid.png"), "cannot be"},
+	} {
+		_, err := Sample(t.Context(), Request{Model: c.m, Settings: Settings{Steps: 1}, N: c.n, Out: out, Grid: c.grid})
+		require.ErrorContains(t, err, c.want)
+		require.NoDirExists(t, out)
+	}
+	after, err := os.ReadFile(photo)
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+}
+
+// The same request again keeps its grid; another one's, and one that somebody drew on, is never replaced.
+func TestGridIsKept(t *testing.T) {
+	dir := t.TempDir()
+	req := Request{
+		Model: untrained(t, diffusion.ObjectiveV), Settings: Settings{Steps: 1}, N: 2, Out: filepath.Join(dir, "out"), Grid: filepath.Join(dir, "grid.png"),
+	}
+	_, err := Sample(t.Context(), req)
+	require.NoError(t, err)
+	first, err := os.ReadFile(req.Grid)
+	require.NoError(t, err)
+	kept := func() {
+		t.Helper()
+		now, err := os.ReadFile(req.Grid)
+		require.NoError(t, err)
+		require.Equal(t, first, now)
+	}
+	req.Version = "a later one"
+	_, err = Sample(t.Context(), req)
+	require.NoError(t, err)
+	kept()
+	other := req
+	other.Settings.Seed = 5
+	_, err = Sample(t.Context(), other)
+	require.ErrorContains(t, err, "exists already")
+	kept()
+
+	img, err := picture.Read(req.Grid)
+	require.NoError(t, err)
+	m, err := picture.ReadMeta(req.Grid)
+	require.NoError(t, err)
+	img.(*image.RGBA).SetRGBA(3, 3, color.RGBA{R: 1, G: 2, B: 3, A: 255})
+	require.NoError(t, picture.WritePNG(req.Grid, img, &m))
+	first, err = os.ReadFile(req.Grid)
+	require.NoError(t, err)
+	_, err = Sample(t.Context(), req)
+	require.ErrorContains(t, err, "exists already")
+	kept()
 }

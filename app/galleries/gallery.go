@@ -1,6 +1,7 @@
 package galleries
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -8,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/draw"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -88,7 +91,7 @@ func Sample(ctx context.Context, r Request) (res Result, err error) {
 	if r.Free == nil {
 		r.Free = disk.Free
 	}
-	if err := r.writable(); err != nil {
+	if err := r.ready(set); err != nil {
 		return res, err
 	}
 	tag := r.tag(set)
@@ -122,8 +125,21 @@ func Sample(ctx context.Context, r Request) (res Result, err error) {
 	return res, nil
 }
 
-// writable makes the folder and checks for room and leave to write, before minutes are spent on pictures.
-func (r Request) writable() error {
+// sheet is how the grid is drawn.
+var sheet = picture.GridOptions{Spacing: 2}
+
+// ready makes the folder and checks all that can be known, before minutes are spent on pictures: the grid's size and
+// place, the room, and leave to write.
+func (r Request) ready(set Settings) error {
+	if r.Grid != "" {
+		_, h, w := r.Model.Spec.Shape()
+		if err := sheet.Check(r.N, w, h); err != nil {
+			return fmt.Errorf("%w: %w", model.ErrOption, err)
+		}
+		if err := r.checkGrid(set); err != nil {
+			return err
+		}
+	}
 	need := int64(r.N) * (int64(r.Model.Spec.Dim()) + 2048)
 	if r.Grid != "" {
 		need += int64(r.N) * int64(r.Model.Spec.Dim())
@@ -133,7 +149,7 @@ func (r Request) writable() error {
 	}
 	dirs := []string{r.Out}
 	if r.Grid != "" {
-		dirs = append(dirs, filepath.Dir(r.Grid))
+		dirs = []string{filepath.Dir(r.Grid), r.Out}
 	}
 	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o777); err != nil {
@@ -147,10 +163,38 @@ func (r Request) writable() error {
 			return sentence.Errorf("the folder %s cannot be written: %w", dir, err)
 		}
 	}
-	if st, err := os.Stat(r.Grid); r.Grid != "" && err == nil && st.IsDir() {
+	return nil
+}
+
+// checkGrid refuses to draw the grid where something else is. Only the same request's own grid may be there: it is kept.
+func (r Request) checkGrid(set Settings) error {
+	st, err := os.Lstat(r.Grid)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return sentence.Errorf("the grid %s cannot be written: %w", r.Grid, err)
+	case st.IsDir():
 		return sentence.Errorf("%s is a folder: name a file for the grid, such as %s", r.Grid, filepath.Join(r.Grid, "grid.png"))
 	}
-	return nil
+	if st.Mode().IsRegular() {
+		want := r.gridMeta(set)
+		if m, err := picture.ReadMeta(r.Grid); err == nil && m.SameOrigin(*want) {
+			return nil
+		}
+	}
+	return gridExists(r.Grid)
+}
+
+func gridExists(path string) error {
+	return sentence.T("{{.Path}} exists already: choose another name, or remove it first", "Path", path).Because(fs.ErrExist)
+}
+
+// gridMeta is the provenance of the grid.
+func (r Request) gridMeta(set Settings) *picture.Meta {
+	m := r.Model.Meta(set, r.First, r.Version)
+	m.Count, m.Class = r.N, set.Class
+	return m
 }
 
 // tag names model and settings briefly, so that the pictures of different ones never take each other's file names.
@@ -226,18 +270,35 @@ func (r Request) fill(ctx context.Context, set Settings, tag string, missing []i
 		})
 }
 
-// grid writes all pictures as one PNG.
+// grid writes all pictures as one PNG, unless it is there already.
 func (r Request) grid(ctx context.Context, set Settings, files []string) error {
-	sheet, err := picture.Grid(ctx, picture.Frames{N: len(files), At: func(i int) (image.Image, error) {
+	img, err := picture.Grid(ctx, picture.Frames{N: len(files), At: func(i int) (image.Image, error) {
 		return picture.Read(files[i])
-	}}, picture.GridOptions{Spacing: 2})
+	}}, sheet)
 	if err != nil {
 		return sentence.Errorf("the grid could not be drawn: %w", err)
 	}
-	m := r.Model.Meta(set, r.First, r.Version)
-	m.Count, m.Class = len(files), set.Class
-	if err := picture.WritePNG(r.Grid, sheet, m); err != nil {
+	if err := r.checkGrid(set); err != nil { // it may have come meanwhile
+		return err
+	}
+	if old, err := picture.Read(r.Grid); err == nil {
+		if !samePixels(old, img) {
+			return gridExists(r.Grid)
+		}
+		return nil
+	}
+	if err := picture.WritePNG(r.Grid, img, r.gridMeta(set)); err != nil {
 		return sentence.Errorf("the grid %s could not be written: %w", r.Grid, err)
 	}
 	return nil
+}
+
+// samePixels reports whether a picture shows what the opaque sheet shows.
+func samePixels(a image.Image, sheet *image.RGBA) bool {
+	if a.Bounds() != sheet.Rect {
+		return false
+	}
+	same := image.NewRGBA(sheet.Rect)
+	draw.Draw(same, same.Rect, a, same.Rect.Min, draw.Src)
+	return bytes.Equal(same.Pix, sheet.Pix)
 }

@@ -35,6 +35,40 @@ const (
 	labelHeight = 16
 )
 
+// Check refuses a sheet of n pictures of w×h pixels that Grid would refuse: it can be told before they are drawn.
+func (o GridOptions) Check(n, w, h int) error {
+	_, _, err := o.layout(n, w, h)
+	return err
+}
+
+// below is the room under each picture.
+func (o GridOptions) below() int {
+	if o.Labels != nil {
+		return labelHeight
+	}
+	return 0
+}
+
+// layout is the sheet's number of columns and its size.
+func (o GridOptions) layout(n, w, h int) (cols int, size image.Point, err error) {
+	if o.Columns < 0 || o.Spacing < 0 || o.Scale < 0 {
+		return 0, size, sentence.Errorf("a grid cannot have %d columns, spacing %d and scale %d", o.Columns, o.Spacing, o.Scale)
+	}
+	if cols = o.Columns; cols == 0 {
+		cols = int(math.Ceil(math.Sqrt(float64(n))))
+	}
+	cols = min(cols, n)
+	rows := (n + cols - 1) / cols
+	// In float64, where nothing overflows.
+	scale, gap := float64(max(o.Scale, 1)), float64(o.Spacing)
+	fw := float64(cols)*(float64(w)*scale+gap) + gap
+	fh := float64(rows)*(float64(h)*scale+float64(o.below())+gap) + gap
+	if fw*fh > MaxPixels {
+		return 0, size, sentence.Errorf("the grid would have %.0f×%.0f pixels, more than %d: use fewer pictures or a smaller scale", fw, fh, MaxPixels)
+	}
+	return cols, image.Pt(int(fw), int(fh)), nil
+}
+
 // Grid draws the pictures left to right, top to bottom, each centred in a cell of the largest's size. They are asked
 // for once, in order. The result is opaque if the background is.
 func Grid(ctx context.Context, fr Frames, o GridOptions) (*image.RGBA, error) {
@@ -44,8 +78,8 @@ func Grid(ctx context.Context, fr Frames, o GridOptions) (*image.RGBA, error) {
 	if o.Labels != nil && len(o.Labels) != fr.N {
 		return nil, sentence.Errorf("there are %d labels for %d pictures", len(o.Labels), fr.N)
 	}
-	if o.Columns < 0 || o.Spacing < 0 || o.Scale < 0 {
-		return nil, sentence.Errorf("a grid cannot have %d columns, spacing %d and scale %d", o.Columns, o.Spacing, o.Scale)
+	if err := o.Check(fr.N, 1, 1); err != nil {
+		return nil, err
 	}
 	imgs := make([]image.Image, fr.N) // at their own size, the sheet itself is larger
 	w, h := 1, 1
@@ -60,25 +94,14 @@ func Grid(ctx context.Context, fr Frames, o GridOptions) (*image.RGBA, error) {
 		imgs[i] = img
 		w, h = max(w, img.Bounds().Dx()), max(h, img.Bounds().Dy())
 	}
-	cols := o.Columns
-	if cols == 0 {
-		cols = int(math.Ceil(math.Sqrt(float64(fr.N))))
+	cols, size, err := o.layout(fr.N, w, h)
+	if err != nil {
+		return nil, err
 	}
-	cols = min(cols, fr.N)
-	rows := (fr.N + cols - 1) / cols
 	scale := max(o.Scale, 1)
 	cw, ch := w*scale, h*scale
-	below := 0
-	if o.Labels != nil {
-		below = labelHeight
-	}
-	// In float64, where nothing overflows.
-	fw := float64(cols)*(float64(w)*float64(scale)+float64(o.Spacing)) + float64(o.Spacing)
-	fh := float64(rows)*(float64(h)*float64(scale)+float64(below)+float64(o.Spacing)) + float64(o.Spacing)
-	if fw*fh > MaxPixels {
-		return nil, sentence.Errorf("the grid would have %.0f×%.0f pixels, more than %d: use fewer pictures or a smaller scale", fw, fh, MaxPixels)
-	}
-	sheet := image.NewRGBA(image.Rect(0, 0, int(fw), int(fh)))
+	below := o.below()
+	sheet := image.NewRGBA(image.Rectangle{Max: size})
 	bg := o.Background
 	if bg == nil {
 		bg = color.White
@@ -86,7 +109,6 @@ func Grid(ctx context.Context, fr Frames, o GridOptions) (*image.RGBA, error) {
 	draw.Draw(sheet, sheet.Rect, image.NewUniform(bg), image.Point{}, draw.Src)
 	var text *labeller
 	if o.Labels != nil {
-		var err error
 		if text, err = newLabeller(sheet, bg, o.Font); err != nil {
 			return nil, err
 		}

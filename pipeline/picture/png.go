@@ -51,6 +51,12 @@ type Meta struct {
 	Parameters string `json:"-"`
 }
 
+// SameOrigin reports whether two pictures were drawn by the same request, by whatever version of the program.
+func (m Meta) SameOrigin(o Meta) bool {
+	m.Format, m.Version, m.Parameters = o.Format, o.Version, o.Parameters
+	return m == o
+}
+
 // ErrNoMeta is returned by ReadMeta for a sound PNG without an `unnoise` chunk.
 var ErrNoMeta = sentence.Errorf("the picture carries no Unnoise metadata")
 
