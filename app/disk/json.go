@@ -2,8 +2,8 @@ package disk
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
-	"os"
 
 	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
@@ -19,20 +19,15 @@ func WriteJSON(path string, v any) error {
 	})
 }
 
-// ReadJSON reads a JSON file of at most limit bytes into v. The error says which file and
+// ReadJSON reads a JSON file of at most limit bytes into v; a pipe in its place is refused. The error says which file and
 // wraps fs.ErrNotExist when there is none.
 func ReadJSON(path string, limit int64, v any) error {
-	f, err := os.Open(path)
-	if err != nil {
+	b, err := durable.ReadFile(path, limit)
+	switch {
+	case errors.Is(err, durable.ErrNotRegular) || errors.Is(err, durable.ErrTooLarge):
+		return err
+	case err != nil:
 		return sentence.Errorf("the file %s cannot be read: %w", path, Reason(err))
-	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return sentence.Errorf("the file %s cannot be read: %w", path, Reason(err))
-	}
-	if int64(len(b)) > limit {
-		return sentence.Errorf("the file %s is too large to be one of this program's (over %d bytes)", path, limit)
 	}
 	if err := json.Unmarshal(b, v); err != nil {
 		return sentence.Errorf("the file %s is damaged: %w", path, err)

@@ -2,6 +2,11 @@
 // place: everything is written under a temporary name beside its target, checked for length, flushed to the disk
 // (fsync), renamed, and the folder that holds it is flushed too.
 //
+// Three rules guard what is not this program's. What must be new is made such that nothing is ever replaced, however late
+// it came ([WriteNew], [Disk.NewFolder], [RenameNew]). Only regular files are opened ([Open], [ReadFile], [Lock]): a pipe or
+// a device in the place of a file is refused and not waited for. And within a folder that came from elsewhere, a [Disk]
+// with a Root follows no link out of it.
+//
 // It exists because github.com/google/renameio/v2 offers no such write on Windows, writes single files only and has
 // no seam through which a test can fill the disk.
 package durable
@@ -13,19 +18,36 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 
+	"github.com/gofrs/flock"
+
 	"unnoise/runtime/sentence"
 )
 
-// TempPrefix begins the name of every temporary file and folder this package makes. What carries it and is not being
-// written now was left by a process that died, and may be removed.
+// TempPrefix begins the name of every temporary file and folder this package makes. What carries such a name (IsTemp) and
+// is not being written now was left by a process that died, and may be removed.
 const TempPrefix = ".tmp-"
+
+// temporary is how this package, and os.MkdirTemp and os.CreateTemp with TempPrefix, name what is being written.
+var temporary = regexp.MustCompile(`^` + regexp.QuoteMeta(TempPrefix) + `(.*-)?[0-9a-f]{6,10}$`)
+
+// IsTemp reports whether a file or folder of this name is a temporary one of this program; other programs begin their own
+// names with TempPrefix, too.
+func IsTemp(name string) bool { return temporary.MatchString(name) }
+
+// ErrNotRegular says that there is a pipe, a device, a socket or a folder in the place of a file.
+var ErrNotRegular = sentence.Errorf("it is not a regular file")
+
+// ErrTooLarge says that a file is larger than any that is expected in its place.
+var ErrTooLarge = sentence.Errorf("the file is too large")
 
 // File is what a write needs from an open file; *os.File is one.
 type File interface {
@@ -34,17 +56,74 @@ type File interface {
 	Stat() (fs.FileInfo, error)
 }
 
-// Disk is where writes go. Its zero value is the real disk; a test sets Create to inject a full or failing one.
+// Disk is where files are read and written. Its zero value is the real disk, and the package's functions are its methods.
 type Disk struct {
-	// Create opens a new file for writing and fails if the path exists. Nil means the real disk.
+	// Root, if not nil, is the folder below which everything stays: paths are relative to it, and a link that leads out
+	// is an error.
+	Root *os.Root
+	// Create opens a new file for writing and fails if the path exists; a test sets it to inject a full or failing disk.
+	// Nil means the real one.
 	Create func(path string) (File, error)
 }
 
-func (d Disk) create(path string) (File, error) {
-	if d.Create != nil {
-		return d.Create(path)
+// Below opens dir, which may be reached through links, as the folder below which a disk stays. Its Root is to be closed.
+func Below(dir string) (Disk, error) { return Disk{}.Sub(dir) }
+
+// Sub is the disk of a folder on this one: it stays below that folder. Its Root is to be closed.
+func (d Disk) Sub(dir string) (Disk, error) {
+	root, err := d.open(dir)
+	if err != nil {
+		return Disk{}, sentence.Errorf("the folder %s cannot be opened: %w", d.Path(dir), reason(err))
 	}
-	return CreateNew(path)
+	return Disk{Root: root, Create: d.Create}, nil
+}
+
+// Path is how a path of this disk is told to people and given to other libraries, which follow links.
+func (d Disk) Path(path string) string {
+	if d.Root == nil {
+		return path
+	}
+	return filepath.Join(d.Root.Name(), path)
+}
+
+// open opens a folder.
+func (d Disk) open(dir string) (*os.Root, error) {
+	switch st, err := d.stat(dir); { // OpenRoot would wait for the other end of a pipe
+	case err != nil:
+		return nil, err
+	case !st.IsDir():
+		return nil, syscall.ENOTDIR
+	case d.Root == nil:
+		return os.OpenRoot(dir)
+	}
+	return d.Root.OpenRoot(dir)
+}
+
+// parent opens the folder of a path and returns the name within it.
+func (d Disk) parent(path string) (*os.Root, string, error) {
+	dir, err := d.open(filepath.Dir(path))
+	return dir, filepath.Base(path), err
+}
+
+func (d Disk) stat(path string) (fs.FileInfo, error) {
+	if d.Root == nil {
+		return os.Stat(path)
+	}
+	return d.Root.Stat(path)
+}
+
+func (d Disk) lstat(path string) (fs.FileInfo, error) {
+	if d.Root == nil {
+		return os.Lstat(path)
+	}
+	return d.Root.Lstat(path)
+}
+
+func (d Disk) openFile(path string, flag int) (*os.File, error) {
+	if d.Root == nil {
+		return os.OpenFile(path, flag, 0o666)
+	}
+	return d.Root.OpenFile(path, flag, 0o666)
 }
 
 // CreateNew opens a new file for writing on the real disk; it fails if the path exists.
@@ -56,30 +135,84 @@ func CreateNew(path string) (File, error) {
 	return f, nil
 }
 
+// create makes a new file in an open folder.
+func (d Disk) create(dir *os.Root, name string) (File, error) {
+	if d.Create != nil {
+		return d.Create(filepath.Join(dir.Name(), name))
+	}
+	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
 // WriteFile atomically creates or replaces the file at path with what write produces. After an error the former file,
-// if there was one, is untouched.
+// if there was one, is untouched. A link at path is replaced itself, never written through.
 func WriteFile(path string, write func(io.Writer) error) error { return Disk{}.WriteFile(path, write) }
 
 // WriteFile is the package's WriteFile on this disk.
-func (d Disk) WriteFile(path string, write func(io.Writer) error) (err error) {
-	tmp := tempName(path)
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignoreMissing(os.Remove(tmp)))
-		}
-	}()
-	if _, err := d.fill(tmp, write); err != nil {
-		return sentence.Errorf("write %s: %w", path, err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return sentence.Errorf("write %s: %w", path, err)
-	}
-	return SyncDir(filepath.Dir(path))
+func (d Disk) WriteFile(path string, write func(io.Writer) error) error {
+	return d.place(path, write, func(dir *os.Root, tmp, name string) error { return dir.Rename(tmp, name) })
 }
 
-// fill creates the file, writes it, checks its length and flushes it; it returns the length in bytes.
-func (d Disk) fill(path string, write func(io.Writer) error) (n int64, err error) {
-	f, err := d.create(path)
+// WriteNew atomically creates the file at path with what write produces. Nothing is ever replaced, even what came there
+// while write ran: the error wraps fs.ErrExist then.
+func WriteNew(path string, write func(io.Writer) error) error { return Disk{}.WriteNew(path, write) }
+
+// WriteNew is the package's WriteNew on this disk.
+func (d Disk) WriteNew(path string, write func(io.Writer) error) error {
+	if err := d.Vacant(path); err != nil {
+		return err
+	}
+	err := d.place(path, write, func(dir *os.Root, tmp, name string) error { return renameNew(dir, tmp, dir, name) })
+	if errors.Is(err, fs.ErrExist) {
+		return d.taken(path)
+	}
+	return err
+}
+
+// Vacant returns an error that wraps fs.ErrExist where there is something at path, be it a link to nowhere. It is for the
+// door, before the work: WriteNew, NewFolder and RenameNew say the same once more when they find something.
+func Vacant(path string) error { return Disk{}.Vacant(path) }
+
+// Vacant is the package's Vacant on this disk.
+func (d Disk) Vacant(path string) error {
+	if _, err := d.lstat(path); err == nil {
+		return d.taken(path)
+	}
+	return nil // whatever else is wrong is told where it is written
+}
+
+func (d Disk) taken(path string) error {
+	return sentence.T("{{.Path}} exists already: choose another name", "Path", d.Path(path)).Because(fs.ErrExist)
+}
+
+// place fills a temporary file and gives it its own name with put.
+func (d Disk) place(path string, write func(io.Writer) error, put func(dir *os.Root, tmp, name string) error) (err error) {
+	dir, name, err := d.parent(path)
+	if err != nil {
+		return sentence.Errorf("write %s: %w", d.Path(path), reason(err))
+	}
+	defer func() { _ = dir.Close() }()
+	tmp := tempName(name)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ignoreMissing(dir.Remove(tmp)))
+		}
+	}()
+	if _, err := d.fill(dir, tmp, write); err != nil {
+		return sentence.Errorf("write %s: %w", d.Path(path), reason(err))
+	}
+	if err := put(dir, tmp, name); err != nil {
+		return sentence.Errorf("write %s: %w", d.Path(path), reason(err))
+	}
+	return syncDir(dir)
+}
+
+// fill creates a file in an open folder, writes it, checks its length and flushes it; it returns the length in bytes.
+func (d Disk) fill(dir *os.Root, name string, write func(io.Writer) error) (n int64, err error) {
+	f, err := d.create(dir, name)
 	if err != nil {
 		return 0, err
 	}
@@ -118,20 +251,29 @@ func (c *counter) Write(p []byte) (int, error) {
 
 // Folder is a folder being written. It becomes visible under its own name, complete, on Commit.
 type Folder struct {
-	disk     Disk
-	tmp, dst string
+	disk      Disk
+	path      string   // where it will be
+	dir, made *os.Root // the folder around it, and itself, open under its temporary name
 
 	mu   sync.Mutex
-	dirs []string // every folder made, parents first
+	dirs []string // every folder made within it, parents first
 }
 
 // NewFolder starts a folder that will appear at path; its parent must exist.
 func (d Disk) NewFolder(path string) (*Folder, error) {
-	tmp := tempName(path)
-	if err := os.Mkdir(tmp, 0o777); err != nil {
-		return nil, sentence.Errorf("create %s: %w", path, err)
+	dir, name, err := d.parent(path)
+	if err != nil {
+		return nil, sentence.Errorf("create %s: %w", d.Path(path), reason(err))
 	}
-	return &Folder{disk: d, tmp: tmp, dst: path, dirs: []string{tmp}}, nil
+	tmp := tempName(name)
+	if err := dir.Mkdir(tmp, 0o777); err != nil {
+		return nil, sentence.Errorf("create %s: %w", d.Path(path), errors.Join(reason(err), dir.Close()))
+	}
+	made, err := dir.OpenRoot(tmp)
+	if err != nil {
+		return nil, sentence.Errorf("create %s: %w", d.Path(path), errors.Join(reason(err), dir.RemoveAll(tmp), dir.Close()))
+	}
+	return &Folder{disk: d, path: path, dir: dir, made: made, dirs: []string{"."}}, nil
 }
 
 // Write adds a file; name is relative and slash-separated, and folders in it are made. It returns the file's length
@@ -140,98 +282,302 @@ func (f *Folder) Write(name string, write func(io.Writer) error) (int64, error) 
 	if !fs.ValidPath(name) || name == "." || !filepath.IsLocal(filepath.FromSlash(name)) {
 		return 0, sentence.Errorf("file name %q leads out of its folder", name)
 	}
-	if err := f.mkdirs(name); err != nil {
-		return 0, sentence.Errorf("write %s: %w", name, err)
+	if err := f.mkdirs(path.Dir(name)); err != nil {
+		return 0, sentence.Errorf("write %s: %w", name, reason(err))
 	}
-	n, err := f.disk.fill(filepath.Join(f.tmp, filepath.FromSlash(name)), write)
+	n, err := f.disk.fill(f.made, filepath.FromSlash(name), write)
 	if err != nil {
-		return 0, sentence.Errorf("write %s: %w", name, err)
+		return 0, sentence.Errorf("write %s: %w", name, reason(err))
 	}
 	return n, nil
 }
 
-func (f *Folder) mkdirs(name string) error {
+func (f *Folder) mkdirs(dir string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	dir := f.tmp
-	parts := strings.Split(name, "/")
-	for _, p := range parts[:len(parts)-1] {
-		dir = filepath.Join(dir, p)
-		if slices.Contains(f.dirs, dir) {
+	if slices.Contains(f.dirs, dir) {
+		return nil
+	}
+	parts := strings.Split(dir, "/")
+	for i := range parts {
+		d := strings.Join(parts[:i+1], "/")
+		if slices.Contains(f.dirs, d) {
 			continue
 		}
-		if err := os.Mkdir(dir, 0o777); err != nil {
+		if err := f.made.Mkdir(filepath.FromSlash(d), 0o777); err != nil {
 			return err
 		}
-		f.dirs = append(f.dirs, dir)
+		f.dirs = append(f.dirs, d)
 	}
 	return nil
 }
 
-// Commit flushes the folder and gives it its own name, which must be free.
+// Commit flushes the folder and gives it its own name. Nothing is ever replaced: if something has that name, the error
+// wraps fs.ErrExist.
 func (f *Folder) Commit() error {
 	for _, d := range slices.Backward(f.dirs) {
-		if err := SyncDir(d); err != nil {
+		if err := (Disk{Root: f.made}).SyncDir(filepath.FromSlash(d)); err != nil {
 			return err
 		}
 	}
-	// Rename would silently replace an empty folder on Unix.
-	if _, err := os.Lstat(f.dst); err == nil {
-		return sentence.Errorf("create %s: %w", f.dst, fs.ErrExist)
+	tmp := filepath.Base(f.made.Name())
+	_ = f.made.Close() // Windows renames no folder that is open
+	err := renameNew(f.dir, tmp, f.dir, filepath.Base(f.path))
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return f.disk.taken(f.path)
+	case err != nil:
+		return sentence.Errorf("create %s: %w", f.disk.Path(f.path), reason(err))
 	}
-	if err := os.Rename(f.tmp, f.dst); err != nil {
-		return sentence.Errorf("create %s: %w", f.dst, err)
-	}
-	return SyncDir(filepath.Dir(f.dst))
+	err = syncDir(f.dir)
+	_ = f.dir.Close()
+	return err
 }
 
 // Discard removes an uncommitted folder; after Commit it does nothing.
-func (f *Folder) Discard() error { return os.RemoveAll(f.tmp) }
+func (f *Folder) Discard() error {
+	_ = f.made.Close()
+	err := f.dir.RemoveAll(filepath.Base(f.made.Name()))
+	if errors.Is(err, fs.ErrClosed) {
+		return nil
+	}
+	return errors.Join(err, f.dir.Close())
+}
+
+// MkdirAll makes a folder and those around it that are missing, and flushes each new one in the folder that holds it.
+func MkdirAll(dir string) error { return Disk{}.MkdirAll(dir) }
+
+// MkdirAll is the package's MkdirAll on this disk.
+func (d Disk) MkdirAll(dir string) error {
+	if st, err := d.stat(dir); err == nil {
+		if !st.IsDir() {
+			return sentence.Errorf("create %s: %w", d.Path(dir), syscall.ENOTDIR)
+		}
+		return nil
+	}
+	up := filepath.Dir(dir)
+	if up != dir {
+		if err := d.MkdirAll(up); err != nil {
+			return err
+		}
+	}
+	parent, name, err := d.parent(dir)
+	if err != nil {
+		return sentence.Errorf("create %s: %w", d.Path(dir), reason(err))
+	}
+	defer func() { _ = parent.Close() }()
+	if err := parent.Mkdir(name, 0o777); err != nil {
+		if st, serr := d.stat(dir); serr == nil && st.IsDir() {
+			return nil // another process was faster
+		}
+		return sentence.Errorf("create %s: %w", d.Path(dir), reason(err))
+	}
+	return syncDir(parent)
+}
+
+// Open opens a regular file for reading. A pipe, a device or a socket in its place is refused at once, with an error that
+// wraps ErrNotRegular: opening or reading one might never end.
+func Open(path string) (*os.File, error) { return Disk{}.Open(path) }
+
+// Open is the package's Open on this disk.
+func (d Disk) Open(path string) (*os.File, error) { return d.regular(path, os.O_RDONLY) }
+
+// OpenAppend opens a regular file for appending, and makes it if it is not there.
+func (d Disk) OpenAppend(path string) (*os.File, error) {
+	switch st, err := d.lstat(path); {
+	case err == nil && !st.Mode().IsRegular(): // nor is a link written through
+		return nil, d.irregular(path)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	return d.regular(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE)
+}
+
+func (d Disk) regular(path string, flag int) (*os.File, error) {
+	// Opening a device may do something, so it is looked at first. What takes its place in between does not block.
+	if st, err := d.stat(path); err == nil && !st.Mode().IsRegular() {
+		return nil, d.irregular(path)
+	}
+	f, err := d.openFile(path, flag|nonBlocking)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = d.irregular(path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func (d Disk) irregular(path string) error {
+	return sentence.T("{{.Path}} is not a regular file but a pipe, a device, a link or a folder: remove it", "Path", d.Path(path)).Because(ErrNotRegular)
+}
+
+// ReadFile reads a regular file of at most limit bytes.
+func ReadFile(path string, limit int64) ([]byte, error) { return Disk{}.ReadFile(path, limit) }
+
+// ReadFile is the package's ReadFile on this disk.
+func (d Disk) ReadFile(path string, limit int64) (_ []byte, err error) {
+	f, err := d.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, sentence.T("the file {{.Path}} is too large to be one of this program's (over {{.Limit}} bytes)", "Path", d.Path(path), "Limit", limit).
+			Because(ErrTooLarge)
+	}
+	return b, nil
+}
+
+// Lock is a lock on the file at path, which is made when it is first taken. A link there is not followed, and a pipe is not
+// waited for.
+func Lock(path string) *flock.Flock {
+	flag := os.O_CREATE | os.O_RDONLY
+	return flock.New(path, flock.SetFlag(flag|nonBlocking|noFollow))
+}
 
 // SyncDir flushes a folder's entries, so that a rename in it outlives a power cut. Windows offers no such call and
 // needs none: there it does nothing.
-func SyncDir(path string) error {
+func SyncDir(path string) error { return Disk{}.SyncDir(path) }
+
+// SyncDir is the package's SyncDir on this disk.
+func (d Disk) SyncDir(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
-	d, err := os.Open(path)
+	dir, err := d.open(path)
 	if err != nil {
 		return sentence.Errorf("flush folder: %w", err)
 	}
-	defer func() { _ = d.Close() }()
+	defer func() { _ = dir.Close() }()
+	return syncDir(dir)
+}
+
+func syncDir(dir *os.Root) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	f, err := dir.Open(".")
+	if err != nil {
+		return sentence.Errorf("flush folder: %w", err)
+	}
+	defer func() { _ = f.Close() }()
 	// Some network and FUSE file systems refuse fsync on a folder; there is nothing better to be had from them.
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return sentence.Errorf("flush folder %s: %w", path, err)
+	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return sentence.Errorf("flush folder %s: %w", dir.Name(), err)
 	}
 	return nil
 }
 
 // Sweep removes what dead processes left in dir under temporary names. Nothing may be writing there meanwhile.
-func Sweep(dir string) error {
-	entries, err := os.ReadDir(dir)
+func Sweep(dir string) error { return Disk{}.Sweep(dir) }
+
+// Sweep is the package's Sweep on this disk.
+func (d Disk) Sweep(path string) error {
+	dir, err := d.open(path)
+	if err != nil {
+		return sentence.Errorf("sweep temporary files: %w", err)
+	}
+	defer func() { _ = dir.Close() }()
+	entries, err := fs.ReadDir(dir.FS(), ".")
 	if err != nil {
 		return sentence.Errorf("sweep temporary files: %w", err)
 	}
 	var errs []error
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), TempPrefix) {
-			errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
+		if IsTemp(e.Name()) {
+			errs = append(errs, dir.RemoveAll(e.Name()))
 		}
 	}
 	return errors.Join(errs...)
 }
 
 // RemoveAll removes a folder or file such that it is gone from its name at once, however long the removal takes and
-// wherever it is cut short; Sweep finishes a removal that was.
-func RemoveAll(path string) error {
-	tmp := tempName(path)
-	if err := os.Rename(path, tmp); err != nil {
+// wherever it is cut short; Sweep finishes a removal that was. Of a link, the link is removed.
+func RemoveAll(path string) error { return Disk{}.RemoveAll(path) }
+
+// RemoveAll is the package's RemoveAll on this disk.
+func (d Disk) RemoveAll(path string) error {
+	dir, name, err := d.parent(path)
+	if err != nil {
 		return err
 	}
-	if err := SyncDir(filepath.Dir(path)); err != nil {
+	defer func() { _ = dir.Close() }()
+	tmp := tempName(name)
+	if err := dir.Rename(name, tmp); err != nil {
 		return err
 	}
-	return os.RemoveAll(tmp)
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	return dir.RemoveAll(tmp)
+}
+
+// RenameNew renames a file or folder to a path that must be free, on the same file system, and flushes the folders
+// of both. Nothing is ever replaced: if something is there, the error wraps fs.ErrExist.
+func RenameNew(old, path string) error { return Disk{}.RenameNew(old, path) }
+
+// RenameNew is the package's RenameNew on this disk.
+func (d Disk) RenameNew(old, path string) error {
+	from, oldName, err := d.parent(old)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = from.Close() }()
+	to, name, err := d.parent(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = to.Close() }()
+	switch err := renameNew(from, oldName, to, name); {
+	case errors.Is(err, fs.ErrExist):
+		return d.taken(path)
+	case err != nil:
+		return &os.LinkError{Op: "rename", Old: d.Path(old), New: d.Path(path), Err: reason(err)}
+	}
+	return errors.Join(syncDir(to), syncDir(from))
+}
+
+// reserve is renameNew where the system cannot rename without replacing: the name is taken first, in a way that fails if
+// it is not free.
+func reserve(from *os.Root, old string, to *os.Root, name string) error {
+	st, err := from.Lstat(old)
+	if err != nil {
+		return err
+	}
+	oldPath, path := filepath.Join(from.Name(), old), filepath.Join(to.Name(), name)
+	if st.IsDir() { // an empty folder is replaced by a rename, and a full one is not
+		if err := to.Mkdir(name, 0o777); err != nil {
+			return err
+		}
+		if err := syscall.Rename(oldPath, path); err != nil { // os.Rename refuses folders
+			return errors.Join(err, ignoreMissing(to.Remove(name)))
+		}
+		return nil
+	}
+	switch err := os.Link(oldPath, path); {
+	case err == nil:
+		return from.Remove(old)
+	case errors.Is(err, fs.ErrExist):
+		return err
+	}
+	// A file system without hard links, such as FAT.
+	f, err := to.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Close(), os.Rename(oldPath, path)); err != nil {
+		return errors.Join(err, ignoreMissing(to.Remove(name)))
+	}
+	return nil
 }
 
 // IsFull reports whether err says that the disk, a quota or the largest file size allowed is exhausted.
@@ -239,10 +585,20 @@ func IsFull(err error) bool {
 	return slices.ContainsFunc(fullErrors, func(e error) bool { return errors.Is(err, e) })
 }
 
-func tempName(path string) string {
-	base := filepath.Base(path)
-	base = strings.ToValidUTF8(base[:min(len(base), 64)], "") // a name of the greatest length must still fit
-	return filepath.Join(filepath.Dir(path), fmt.Sprintf("%s%s-%08x", TempPrefix, base, rand.Uint32()))
+func tempName(name string) string {
+	name = strings.ToValidUTF8(name[:min(len(name), 64)], "") // a name of the greatest length must still fit
+	return fmt.Sprintf("%s%s-%08x", TempPrefix, name, rand.Uint32())
+}
+
+// reason is what the system says of a failed call, without the call and the temporary name.
+func reason(err error) error {
+	switch e := err.(type) { //nolint:errorlint // only the outermost is taken off
+	case *fs.PathError:
+		return e.Err
+	case *os.LinkError:
+		return e.Err
+	}
+	return err
 }
 
 func ignoreMissing(err error) error {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -136,4 +137,137 @@ func TestSweepAndRemove(t *testing.T) {
 	require.Equal(t, []string{"kept"}, names(t, dir))
 	require.ErrorIs(t, RemoveAll(filepath.Join(dir, "gone")), fs.ErrNotExist)
 	require.ErrorIs(t, Sweep(filepath.Join(dir, "no")), fs.ErrNotExist)
+}
+
+func TestNewNeverReplaces(t *testing.T) {
+	dir := t.TempDir()
+	p := filepath.Join(dir, "thesis")
+	late := func(w io.Writer) error { // it comes while the file is being written
+		require.NoError(t, os.WriteFile(p, []byte("thesis"), 0o600))
+		return text("mine")(w)
+	}
+	err := WriteNew(p, late)
+	require.ErrorIs(t, err, fs.ErrExist)
+	require.ErrorContains(t, err, "exists already: choose another name")
+	require.ErrorIs(t, WriteNew(p, func(io.Writer) error { t.Error("refused before the work"); return nil }), fs.ErrExist)
+	b, err := os.ReadFile(p)
+	require.NoError(t, err)
+	require.Equal(t, "thesis", string(b))
+
+	require.NoError(t, os.Symlink("nowhere", filepath.Join(dir, "link")))
+	require.ErrorIs(t, WriteNew(filepath.Join(dir, "link"), text("x")), fs.ErrExist)
+	require.NoError(t, WriteNew(filepath.Join(dir, "new"), text("new")))
+
+	// An empty folder, which an ordinary rename replaces, and a file, likewise.
+	for _, make := range []func(string) error{func(p string) error { return os.Mkdir(p, 0o700) }, func(p string) error { return WriteFile(p, text("x")) }} {
+		dst := filepath.Join(dir, "folder")
+		f, err := Disk{}.NewFolder(dst)
+		require.NoError(t, err)
+		_, err = f.Write("a", text("a"))
+		require.NoError(t, err)
+		require.NoError(t, make(dst))
+		require.ErrorIs(t, f.Commit(), fs.ErrExist)
+		require.NoError(t, f.Discard())
+		require.NoError(t, os.Remove(dst))
+	}
+	require.Equal(t, []string{"link", "new", "thesis"}, names(t, dir), "nothing is left behind")
+}
+
+func TestRenameNew(t *testing.T) {
+	for name, rename := range map[string]func(old, path string) error{
+		"here": RenameNew,
+		"where the system cannot": func(old, path string) error {
+			from, err := os.OpenRoot(filepath.Dir(old))
+			require.NoError(t, err)
+			defer from.Close()
+			return reserve(from, filepath.Base(old), from, filepath.Base(path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			at := func(n string) string { return filepath.Join(dir, n) }
+			for _, n := range []string{"file", "taken"} {
+				require.NoError(t, os.WriteFile(at(n), []byte(n), 0o600))
+			}
+			for _, n := range []string{"folder", "empty"} {
+				require.NoError(t, os.Mkdir(at(n), 0o700))
+			}
+			require.NoError(t, os.WriteFile(filepath.Join(at("folder"), "f"), []byte("f"), 0o600))
+			for _, old := range []string{"file", "folder"} {
+				for _, dst := range []string{"taken", "empty"} {
+					require.ErrorIs(t, rename(at(old), at(dst)), fs.ErrExist, "%s to %s", old, dst)
+				}
+			}
+			require.ErrorIs(t, rename(at("no"), at("new")), fs.ErrNotExist)
+			require.NoError(t, rename(at("file"), at("file2")))
+			require.NoError(t, rename(at("folder"), at("folder2")))
+			require.FileExists(t, filepath.Join(at("folder2"), "f"))
+			require.Equal(t, []string{"empty", "file2", "folder2", "taken"}, names(t, dir))
+			b, err := os.ReadFile(at("taken"))
+			require.NoError(t, err)
+			require.Equal(t, "taken", string(b))
+		})
+	}
+}
+
+// TestBelow holds that nothing within a folder from elsewhere leads out of it.
+func TestBelow(t *testing.T) {
+	outside, dir := t.TempDir(), t.TempDir()
+	for _, n := range []string{"precious", ".tmp-x-0123abcd"} {
+		require.NoError(t, os.WriteFile(filepath.Join(outside, n), []byte("precious"), 0o600))
+	}
+	require.NoError(t, os.Symlink(outside, filepath.Join(dir, "link")))
+	require.NoError(t, os.Symlink(filepath.Join(outside, "precious"), filepath.Join(dir, "log")))
+	require.NoError(t, os.Symlink(filepath.Join(outside, "made"), filepath.Join(dir, "lock")))
+	d, err := Below(dir)
+	require.NoError(t, err)
+	defer d.Root.Close()
+	for what, err := range map[string]error{
+		"write":  d.WriteFile("link/precious", text("x")),
+		"new":    d.WriteNew("link/new", text("x")),
+		"up":     d.WriteFile("../x", text("x")),
+		"sweep":  d.Sweep("link"),
+		"remove": d.RemoveAll("link/precious"),
+		"rename": d.RenameNew("link/precious", "mine"),
+		"mkdir":  d.MkdirAll("link/new"),
+		"lock":   Lock(filepath.Join(dir, "lock")).Lock(),
+	} {
+		require.Error(t, err, what)
+	}
+	_, err = d.Open("log")
+	require.Error(t, err)
+	_, err = d.OpenAppend("log")
+	require.ErrorIs(t, err, ErrNotRegular)
+	_, err = Disk{}.OpenAppend(filepath.Join(dir, "log"))
+	require.ErrorIs(t, err, ErrNotRegular)
+	_, err = d.Sub("link")
+	require.Error(t, err)
+	_, err = d.NewFolder("link/new")
+	require.Error(t, err)
+	require.NoError(t, d.WriteFile("log", text("the link itself is replaced")))
+	require.Equal(t, []string{".tmp-x-0123abcd", "precious"}, names(t, outside))
+	b, err := os.ReadFile(filepath.Join(outside, "precious"))
+	require.NoError(t, err)
+	require.Equal(t, "precious", string(b))
+
+	require.NoError(t, d.MkdirAll("a/b"))
+	require.NoError(t, d.MkdirAll("a/b"))
+	require.ErrorIs(t, d.MkdirAll("log/b"), syscall.ENOTDIR)
+	sub, err := d.Sub("a")
+	require.NoError(t, err)
+	defer sub.Root.Close()
+	require.NoError(t, sub.WriteNew("b/c", text("c")))
+	b, err = d.ReadFile("a/b/c", 1)
+	require.NoError(t, err)
+	require.Equal(t, "c", string(b))
+	require.Equal(t, filepath.Join(dir, "a", "b", "c"), sub.Path("b/c"))
+}
+
+func TestSweepKeepsOthers(t *testing.T) {
+	dir := t.TempDir()
+	for _, n := range []string{".tmp-mywork", ".tmp-", ".tmp-notes-of-2026", ".tmp-cache.bin-0123abcd", ".tmp-probe-3214567"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, n), nil, 0o600))
+	}
+	require.NoError(t, Sweep(dir))
+	require.Equal(t, []string{".tmp-", ".tmp-mywork", ".tmp-notes-of-2026"}, names(t, dir))
 }

@@ -1,7 +1,0 @@
-//go:build !windows
-
-package durable
-
-import "syscall"
-
-var fullErrors = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG}

@@ -1,0 +1,17 @@
+package durable
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// renameNew renames a file or folder without ever replacing one; it gives fs.ErrExist where there is one.
+func renameNew(from *os.Root, old string, to *os.Root, name string) error {
+	err := within(from, to, func(from, to int) error { return unix.RenameatxNp(from, old, to, name, unix.RENAME_EXCL) })
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+		return reserve(from, old, to, name) // a file system that does not know the call
+	}
+	return err
+}
