@@ -160,10 +160,7 @@ func (sh *shell) updateInspector() {
 	if i, ok := sh.at.(page.Inspected); ok {
 		obj = i.Inspector()
 	}
-	if sh.status.panel.Hidden != (obj == nil) {
-		sh.status.panel.Hidden = obj == nil
-		sh.status.object.Refresh()
-	}
+	kit.Show(obj != nil, sh.status.panel)
 	sh.inspector.Objects = nil
 	if obj != nil {
 		line := kit.NewSurface(theme.ColorNameSeparator, "", 0, kit.Gap(1, 1))

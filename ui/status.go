@@ -60,16 +60,16 @@ func (b *statusBar) tick() {
 	if snap.Busy() && snap.Steps > 0 {
 		b.jobBar.Set(float64(snap.Step) / float64(snap.Steps))
 	} else {
-		b.jobBar.Hide()
+		kit.Show(false, b.jobBar)
 	}
 	tasks := b.s.Tasks()
 	if len(tasks) == 0 {
 		if b.current != nil || b.task.Text != "" || b.cancel.Visible() {
 			b.current = nil
 			b.task.SetText("")
-			b.cancel.Hide()
+			kit.Show(false, b.cancel)
 		}
-		b.taskBar.Hide()
+		kit.Show(false, b.taskBar)
 		return
 	}
 	t := tasks[len(tasks)-1]
@@ -77,7 +77,7 @@ func (b *statusBar) tick() {
 	if text := taskLine(t, len(tasks)); text != b.task.Text {
 		b.task.SetText(text)
 	}
-	b.cancel.Show()
+	kit.Show(true, b.cancel)
 	if t.Stopping() {
 		b.cancel.Disable()
 	} else {

@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"unnoise/app/events"
+	"unnoise/pipeline/train"
 )
 
 // The signals and the translatable sentence, so that a page needs one import only.
@@ -338,6 +339,12 @@ type Run struct {
 	Cover    Ref // newest sample grid; Kind NoPicture while there is none
 }
 
+// Smoother is the smoothing of a loss that every list, figure and curve has.
+type Smoother = train.Smoother
+
+// Smoothing is the share of the past in it where nobody chose another.
+const Smoothing = train.Smoothing
+
 // RunOrder is what a list of runs is sorted by.
 type RunOrder string
 
@@ -369,7 +376,7 @@ type LogPoint struct {
 	Step         int64
 	Time         time.Time
 	Loss         float64 // mean since the last line
-	Smooth       float64 // exponentially smoothed
+	Smooth       float64 // over the log's lines; NaN before the first
 	HeldOut      float64 // NaN when not measured at this line
 	LR           float64
 	GradNorm     float64

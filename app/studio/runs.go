@@ -136,16 +136,14 @@ func readRun(dir, id string) (library.Run, error) {
 	if row.Updated.IsZero() {
 		row.Updated = info.Created
 	}
+	var smooth train.Smoother
 	for _, r := range logTail(filepath.Join(dir, train.LogName)) {
 		if r.Event != "" {
 			continue
 		}
 		row.Elapsed = time.Duration(r.Seconds * float64(time.Second))
 		row.Step = max(row.Step, r.Step)
-		if math.IsNaN(row.Loss) {
-			row.Loss = r.Loss
-		}
-		row.Loss += (1 - smoothing) * (r.Loss - row.Loss)
+		row.Loss = smooth.Add(r.Loss, train.Smoothing)
 		if r.Held != nil {
 			row.HeldOut = r.Held.Loss
 		}
@@ -173,7 +171,7 @@ func readRun(dir, id string) (library.Run, error) {
 	return row, nil
 }
 
-// tailBytes is how much of a log's end is read for the summary of a run.
+// tailBytes is how much of a log's end is read for the summary of a run: dozens of lines.
 const tailBytes = 64 << 10
 
 // logTail reads the last records of a log; what cannot be read is left out.
@@ -315,20 +313,10 @@ func (s runService) Tags(ctx context.Context) ([]string, error) {
 	return e.lib.Tags(ctx)
 }
 
-// smoothing is the share of the old mean that stays in the smoothed loss at each line of the log.
-const smoothing = 0.9
-
 // smoother is the state of the smoothed loss at a cursor of a run's log.
 type smoother struct {
+	train.Smoother
 	cursor int64
-	sum    float64
-	weight float64
-}
-
-func (m *smoother) add(loss float64) float64 {
-	m.sum = smoothing*m.sum + (1-smoothing)*loss
-	m.weight = smoothing*m.weight + (1 - smoothing)
-	return m.sum / m.weight
 }
 
 // smooths keeps the smoothers of the logs that are being followed.
@@ -407,7 +395,7 @@ func (s runService) Log(ctx context.Context, id string, cursor int64) (points []
 			continue
 		}
 		p := logPoint(rec)
-		p.Smooth = state.add(rec.Loss)
+		p.Smooth = state.Add(rec.Loss, train.Smoothing)
 		if offset > skip {
 			points = append(points, p)
 		}

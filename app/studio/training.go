@@ -289,7 +289,7 @@ func (s *supervisor) train(ctx context.Context, j *job, entry queue.Entry) error
 	s.reindex(id)
 	o := s.c.options(req.Device, req.Threads)
 	o.Control = &j.control
-	o.Events = s.listener(id)
+	o.Events = s.listener(id, filepath.Join(run.Dir, train.LogName))
 	o.Decoding = decoding(func(p Progress) {
 		s.set(func(n *Snapshot) { n.Phase, n.ETA = p.Phase, p.ETA })
 	})
@@ -365,8 +365,8 @@ func (s *supervisor) prepare(ctx context.Context, e *env, entry queue.Entry, req
 }
 
 // listener turns the training's events into the snapshot and signals.
-func (s *supervisor) listener(id string) func(train.Event) {
-	var smooth smoother
+func (s *supervisor) listener(id, log string) func(train.Event) {
+	smooth := train.Smoothed(logTail(log))
 	return func(ev train.Event) {
 		switch ev := ev.(type) {
 		case train.Started:
@@ -376,9 +376,8 @@ func (s *supervisor) listener(id string) func(train.Event) {
 		case train.Measured:
 			s.set(func(n *Snapshot) { n.ETA = ev.ETA })
 		case train.Progress:
-			sm := smooth.add(ev.Loss)
 			s.set(func(n *Snapshot) {
-				n.Step, n.Steps, n.Loss, n.Smooth, n.LR, n.ImagesPerSec, n.ETA = ev.Step, ev.Steps, ev.Loss, sm, ev.LR, ev.ImagesPerSecond, ev.ETA
+				n.Step, n.Steps, n.Loss, n.LR, n.ImagesPerSec, n.ETA = ev.Step, ev.Steps, ev.Loss, ev.LR, ev.ImagesPerSecond, ev.ETA
 				if n.State == JobSampling || n.State == JobStarting {
 					n.State = JobTraining
 				}
@@ -387,9 +386,13 @@ func (s *supervisor) listener(id string) func(train.Event) {
 				}
 			})
 		case train.Logged:
-			if ev.Held != nil {
-				s.set(func(n *Snapshot) { n.HeldOut = ev.Held.Loss })
-			}
+			sm := smooth.Add(ev.Loss, train.Smoothing)
+			s.set(func(n *Snapshot) {
+				n.Smooth = sm
+				if ev.Held != nil {
+					n.HeldOut = ev.Held.Loss
+				}
+			})
 			s.c.bus.Publish(events.LogGrew{Run: id})
 		case train.Working:
 			s.working(ev)
@@ -409,6 +412,7 @@ func (s *supervisor) listener(id string) func(train.Event) {
 		case train.Warned:
 			s.warned(id, ev)
 		case train.RolledBack:
+			smooth = train.Smoothed(logTail(log))
 			s.set(func(n *Snapshot) { n.Step, n.LR = ev.To, ev.LR })
 			s.c.bus.Publish(Notice{Severity: events.Warning, Run: id, Text: events.T(
 				"The loss diverged at step {{.From}}: the run went back to step {{.To}} and goes on with a learning rate of {{.LR}}.",

@@ -57,7 +57,7 @@ minutes, samples 64 new ones and says where they are.`,
 			r, err := demo.Run(cmd.Context(), demo.Request{
 				Dir: out, Compute: compute, Version: version,
 				Stage: func(s string) { a.progress.line("%s", s) },
-				Train: a.trainEvents(&res), Sample: a.sampleEvents(), Scan: a.decoding,
+				Train: a.trainEvents(&res, ""), Sample: a.sampleEvents(), Scan: a.decoding,
 			})
 			a.progress.clear()
 			if err != nil {

@@ -300,7 +300,7 @@ func (a *app) trainRun(ctx context.Context, r *runs.Run, compute model.Compute, 
 	res := trainResult{Run: r.Dir, Steps: r.Info().Train.Steps}
 	out, err := r.Train(ctx, runs.Options{
 		Compute: compute, Version: version, Decoding: a.decoding, Report: rep, Free: freeSpace,
-		Events: a.trainEvents(&res),
+		Events: a.trainEvents(&res, filepath.Join(r.Dir, train.LogName)),
 	})
 	a.progress.clear()
 	if err != nil {
@@ -329,7 +329,9 @@ func quote(path string) string {
 }
 
 // trainEvents shows a run's events and notes the newest figures in res.
-func (a *app) trainEvents(res *trainResult) func(train.Event) {
+func (a *app) trainEvents(res *trainResult, log string) func(train.Event) {
+	lines, _ := train.ReadLog(log) // a log that cannot be read is told by the training
+	smooth := train.Smoothed(lines)
 	return func(e train.Event) {
 		switch e := e.(type) {
 		case train.Started:
@@ -343,16 +345,20 @@ func (a *app) trainEvents(res *trainResult) func(train.Event) {
 			a.progress.line("%.3g s a step, %s of memory, %s of disk, about %s in all",
 				e.StepSeconds, humanize.Bytes(uint64(e.Memory)), humanize.Bytes(uint64(e.Disk)), duration(e.ETA))
 		case train.Progress:
-			a.progress.show("Training", e.Step, e.Steps, fmt.Sprintf("loss %.4f, %.3g pictures/s", e.Loss, e.ImagesPerSecond), e.ETA)
+			loss := res.Loss
+			if loss == 0 { // before the first line of the log
+				loss = e.Loss
+			}
+			a.progress.show("Training", e.Step, e.Steps, fmt.Sprintf("loss %.4f, %.3g pictures/s", loss, e.ImagesPerSecond), e.ETA)
 		case train.Working:
 			if e.Total > 1 && terminal(a.err) {
 				a.progress.show("Training, "+e.What, int64(e.Done), int64(e.Total), "", 0)
 			}
 		case train.Logged:
-			res.Loss = e.Loss
+			res.Loss = smooth.Add(e.Loss, train.Smoothing)
 			if e.Held != nil {
 				res.HeldOut = e.Held.Loss
-				a.progress.line("Step %d: loss %.4f, held-out loss %.4f", e.Step, e.Loss, e.Held.Loss)
+				a.progress.line("Step %d: loss %.4f, held-out loss %.4f", e.Step, res.Loss, e.Held.Loss)
 			}
 		case train.Warned:
 			a.progress.line("Warning: %s", e.Message)

@@ -143,11 +143,7 @@ func (t *imagesTab) set(ds studio.Dataset) {
 		t.class.SetOptions(options)
 		t.class.SetSelectedIndex(0)
 	}
-	if len(ds.Classes) > 1 {
-		t.class.Show()
-	} else {
-		t.class.Hide()
-	}
+	kit.Show(len(ds.Classes) > 1, t.class)
 	t.filling = false
 	t.load()
 }

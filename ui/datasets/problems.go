@@ -29,7 +29,7 @@ func newBadTab(d *detail) *badTab { return &badTab{d: d, stale: true} }
 
 func (t *badTab) content() fyne.CanvasObject {
 	t.none = kit.Muted(lang.L("Every file could be read."))
-	t.none.Hide()
+	kit.Show(false, t.none)
 	t.list = widget.NewList(func() int { return len(t.files) }, func() fyne.CanvasObject {
 		return container.New(layout.NewCustomPaddedVBoxLayout(-12), kit.Ellipsis("", true), kit.Ellipsis("", false))
 	}, func(i widget.ListItemID, o fyne.CanvasObject) {
@@ -53,11 +53,7 @@ func (t *badTab) show() {
 				return
 			}
 			t.files = files
-			if len(files) == 0 {
-				t.none.Show()
-			} else {
-				t.none.Hide()
-			}
+			kit.Show(len(files) == 0, t.none)
 			t.list.Refresh()
 		})
 }
@@ -80,7 +76,7 @@ func newDuplicatesTab(d *detail) *duplicatesTab {
 func (t *duplicatesTab) content() fyne.CanvasObject {
 	t.note = kit.Muted("")
 	t.all = kit.Button(lang.L("Keep the first of each group"), theme.ConfirmIcon(), widget.MediumImportance, t.keepFirst)
-	t.all.Hide()
+	kit.Show(false, t.all)
 	t.list = widget.NewList(func() int { return len(t.groups) }, func() fyne.CanvasObject {
 		r := newGroupRow(t)
 		t.rows[r] = struct{}{}
@@ -110,10 +106,10 @@ func (t *duplicatesTab) show() {
 			t.groups = groups
 			if len(groups) == 0 {
 				t.note.SetText(lang.L("No images look alike."))
-				t.all.Hide()
+				kit.Show(false, t.all)
 			} else {
 				t.note.SetText(lang.L("These images look alike. Training on several copies makes the network remember them; keep one of each group."))
-				t.all.Show()
+				kit.Show(true, t.all)
 			}
 			t.list.Refresh()
 		})
@@ -200,10 +196,10 @@ func (r *groupRow) set(group []int) {
 	for i := range r.cells {
 		c := &r.cells[i]
 		if i >= len(group) {
-			c.box.Hide()
+			kit.Show(false, c.box)
 			continue
 		}
-		c.box.Show()
+		kit.Show(true, c.box)
 		c.picture.Set(nil)
 		if it, err := r.t.d.s.Studio.Datasets.Item(r.t.d.s.Context(), r.t.d.id, group[i]); err == nil {
 			c.name.SetText(it.Name)

@@ -158,7 +158,7 @@ func (c *creation) build() {
 	c.nameRow = kit.Row(lang.L("Name"), "", c.name)
 	c.etaRow = kit.Row("η", lang.L("0 repeats itself for a seed; 1 adds as much fresh noise as DDPM."), c.eta)
 	c.classRow = kit.Row(lang.L("Class"), "", c.class)
-	c.classRow.Hide()
+	kit.Show(false, c.classRow)
 	c.checkRow = kit.Row(lang.L("Checkpoint"), "", c.checkpoint)
 	c.fields = container.New(layout.NewCustomPaddedVBoxLayout(2),
 		kit.Row(lang.L("Model"), "", c.model), c.checkRow, kit.Row(lang.L("Weights"), "", c.weight),
@@ -180,7 +180,7 @@ func (c *creation) build() {
 			c.task.Cancel()
 		}
 	})
-	c.progress.Hide()
+	kit.Show(false, c.progress)
 	c.make = kit.NewAction(lang.L("Sample"), theme.MediaPlayIcon(), c.start)
 	c.make.Button.Importance = widget.HighImportance
 	c.make.SetReason(lang.L("Reading the models…"))
@@ -312,8 +312,8 @@ func (c *creation) loadModel() {
 		if c.req.Model != id {
 			return
 		}
-		show(c.classRow, len(r.m.Classes) > 1)
-		show(c.checkRow, !r.m.Imported)
+		kit.Show(len(r.m.Classes) > 1, c.classRow)
+		kit.Show(!r.m.Imported, c.checkRow)
 		c.checkpoints, c.weights = r.cs, r.m.Weights
 		c.filling = true
 		c.class.Options = append([]string{lang.L("Any")}, r.m.Classes...)
@@ -351,19 +351,12 @@ func (c *creation) fillWeights() {
 func (c *creation) fillSampler() {
 	x := c.info()
 	c.help.SetText(page.Text(x.Help))
-	show(c.etaRow, x.UsesEta)
+	kit.Show(x.UsesEta, c.etaRow)
 	c.fields.Refresh() // the height of the wrapped text has changed
 }
 
-func (c *creation) toggleName() { show(c.nameRow, c.req.Gallery == "") }
+func (c *creation) toggleName() { kit.Show(c.req.Gallery == "", c.nameRow) }
 
-func show(o fyne.CanvasObject, on bool) {
-	if on {
-		o.Show()
-	} else {
-		o.Hide()
-	}
-}
 
 // check asks why the request could not start.
 func (c *creation) check() {
@@ -402,9 +395,9 @@ func (c *creation) update() {
 func (c *creation) start() {
 	req := c.req
 	c.faces.Store(nil)
-	c.make.Hide()
+	kit.Show(false, c.make)
 	c.progress.Reset()
-	c.progress.Show()
+	kit.Show(true, c.progress)
 	c.hide.SetText(lang.L("Go on in the background"))
 	var made studio.Gallery
 	c.task = c.p.s.Run(lang.L("Sampling a gallery"), func(ctx context.Context, report func(page.Progress)) error {
@@ -422,8 +415,8 @@ func (c *creation) start() {
 	}, func(err error) {
 		stopped := c.task.Stopping()
 		c.task = nil
-		c.progress.Hide()
-		c.make.Show()
+		kit.Show(false, c.progress)
+		kit.Show(true, c.make)
 		c.hide.SetText(lang.L("Close"))
 		if err != nil {
 			c.p.s.Fail(err)

@@ -97,7 +97,7 @@ func newDetail(p *Page) *detail {
 			d.task.Cancel()
 		}
 	})
-	d.progress.Hide()
+	kit.Show(false, d.progress)
 	back := kit.Button(lang.L("Back"), theme.NavigateBackIcon(), widget.MediumImportance, d.back)
 	prev := kit.Button("", theme.MoveUpIcon(), widget.LowImportance, func() { d.step(-1) })
 	prev.SetIcon(theme.MediaSkipPreviousIcon())
@@ -174,7 +174,7 @@ func run[T any](d *detail, title string, work func(ctx context.Context, report s
 		d.task.Cancel()
 	}
 	d.progress.Reset()
-	d.progress.Show()
+	kit.Show(true, d.progress)
 	seq := d.seq
 	var out T
 	var task *page.Task
@@ -185,7 +185,7 @@ func run[T any](d *detail, title string, work func(ctx context.Context, report s
 	}, func(err error) {
 		if d.task == task {
 			d.task = nil
-			d.progress.Hide()
+			kit.Show(false, d.progress)
 		}
 		if seq != d.seq {
 			return
@@ -216,7 +216,7 @@ func (d *detail) trace() {
 	ref := d.ref
 	d.steps = nil
 	d.scrub.SetCount(0)
-	d.save.Hide()
+	kit.Show(false, d.save)
 	for _, v := range d.panes {
 		v.SetImage(nil)
 	}
@@ -225,7 +225,7 @@ func (d *detail) trace() {
 		return d.p.s.Studio.Galleries.Trajectory(ctx, ref, report)
 	}, func(steps []studio.TrajectoryStep) {
 		d.traceFor, d.steps = ref, steps
-		d.save.Show()
+		kit.Show(true, d.save)
 		d.scrub.SetCount(len(steps))
 		d.scrub.Set(len(steps) - 1)
 	})
@@ -308,7 +308,7 @@ func (d *detail) stop() {
 	if d.task != nil {
 		d.task.Cancel()
 		d.task = nil
-		d.progress.Hide()
+		kit.Show(false, d.progress)
 	}
 }
 
@@ -419,7 +419,7 @@ func (p *Page) walk(refs []studio.Ref, n int) {
 	v := viewer.New()
 	var frames []*image.RGBA
 	save := kit.Button(lang.L("Export…"), theme.DocumentSaveIcon(), widget.MediumImportance, func() { export.Frames(p.s, lang.L("walk"), frames) })
-	save.Hide()
+	kit.Show(false, save)
 	scrub := viewer.NewScrubber(func(i int) {
 		if i < len(frames) {
 			v.SetImage(frames[i])
@@ -449,7 +449,7 @@ func (p *Page) walk(refs []studio.Ref, n int) {
 		frames = out
 		scrub.SetCount(len(out))
 		scrub.Set(0)
-		save.Show()
+		kit.Show(true, save)
 		scrub.Toggle()
 	})
 }

@@ -428,8 +428,7 @@ func (p *Page) selected() {
 		line += " · " + lang.L("none selected")
 	}
 	p.count.SetText(line) // which is why some of the buttons beside it cannot be used
-	p.own.Hidden = p.current == ""
-	p.own.Refresh()
+	kit.Show(p.current != "", p.own)
 	able(p.star, n > 0)
 	able(p.remove, n > 0)
 	able(p.save, total > 0)

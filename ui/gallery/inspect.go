@@ -46,7 +46,7 @@ func newInspector(p *Page) *inspector {
 		kit.Button(lang.L("Nearest training pictures"), theme.SearchIcon(), widget.MediumImportance, func() { p.detail.showTab(p.grid.Current(), 2) }),
 		kit.Button(lang.L("Show in file manager"), theme.FolderOpenIcon(), widget.MediumImportance, n.reveal))
 	n.some = container.NewVBox(n.pic, n.facts, n.line, buttons)
-	n.some.Hide()
+	kit.Show(false, n.some)
 	n.root = container.NewStack(container.NewVScroll(container.NewVBox(kit.Heading(lang.L("Details")), n.none, n.some)))
 	return n
 }
@@ -60,8 +60,8 @@ func (n *inspector) clear(selected int) {
 		text = lang.L("{{.N}} pictures selected.", map[string]any{"N": page.Int(selected)})
 	}
 	n.none.SetText(text)
-	n.none.Show()
-	n.some.Hide()
+	kit.Show(true, n.none)
+	kit.Show(false, n.some)
 	n.root.Refresh()
 }
 
@@ -89,8 +89,8 @@ func (n *inspector) show(ref studio.Ref) {
 		}
 		if err != nil {
 			n.none.SetText(page.Sentence(err))
-			n.none.Show()
-			n.some.Hide()
+			kit.Show(true, n.none)
+			kit.Show(false, n.some)
 			return
 		}
 		n.info = r.info
@@ -126,8 +126,8 @@ func (n *inspector) fill() {
 		add(k, i.Extra[k])
 	}
 	n.line.SetText(i.Parameters)
-	n.none.Hide()
-	n.some.Show()
+	kit.Show(false, n.none)
+	kit.Show(true, n.some)
 	n.facts.Refresh()
 	n.root.Refresh()
 }

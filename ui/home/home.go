@@ -73,10 +73,10 @@ func (p *Page) Icon() fyne.Resource { return icons.Home }
 func (p *Page) Content() fyne.CanvasObject {
 	p.begin = container.NewStack()
 	p.crashed = container.New(layout.NewCustomPaddedVBoxLayout(8))
-	p.begin.Hide()
-	p.crashed.Hide()
+	kit.Show(false, p.begin)
+	kit.Show(false, p.crashed)
 	p.running = container.NewStack(p.jobCard())
-	p.running.Hide()
+	kit.Show(false, p.running)
 	p.startBar, p.startRow = kit.NewMeter(200), kit.Caption("")
 	cancel := kit.Button(lang.L("Cancel"), nil, widget.MediumImportance, func() {
 		if p.starting != nil {
@@ -85,13 +85,13 @@ func (p *Page) Content() fyne.CanvasObject {
 	})
 	p.start = kit.Card(container.NewBorder(nil, nil, nil, container.NewCenter(cancel),
 		container.NewVBox(kit.Ellipsis(lang.L("Starting the demo"), true), kit.Pad(0, 0, 7, 7, p.startBar), p.startRow)))
-	p.start.Hide()
+	kit.Show(false, p.start)
 	p.runsGrid = kit.Tiles(picture+20, picture+72, 10, false)
 	p.galleriesGrid = kit.Tiles(picture+20, picture+72, 10, false)
 	p.runs = section(lang.L("Recent runs"), lang.L("All runs"), func() { p.s.Navigate(page.Runs, nil) }, p.runsGrid)
 	p.galleries = section(lang.L("Recent galleries"), lang.L("All galleries"), func() { p.s.Navigate(page.Gallery, nil) }, p.galleriesGrid)
-	p.runs.Hide()
-	p.galleries.Hide()
+	kit.Show(false, p.runs)
+	kit.Show(false, p.galleries)
 
 	actions := kit.Buttons(
 		kit.Button(lang.L("Try the demo"), icons.Demo, widget.MediumImportance, p.demo),
@@ -119,7 +119,7 @@ func (p *Page) welcome() fyne.CanvasObject {
 	text := kit.Text(lang.L("Unnoise learns from a folder of your pictures and makes new ones like them, on this computer alone."))
 	text.Alignment = fyne.TextAlignCenter
 	return container.NewVBox(kit.Gap(1, 20), logo, title, text, kit.Gap(1, 10),
-		kit.Tiles(300, 136, 12, true,
+		kit.Tiles(300, 160, 12, true,
 			choice(icons.Demo, lang.L("Try the demo"), lang.L("Trains a small network on built-in pictures. The first samples appear within minutes."), p.demo),
 			choice(theme.FolderOpenIcon(), lang.L("Open a folder"), lang.L("Choose a folder or zip of pictures, or drop it anywhere onto this window."), p.open)))
 }
@@ -170,7 +170,7 @@ func (p *Page) Tick() {
 	if p.dirty && time.Since(p.loaded) > time.Second {
 		p.load()
 	}
-	visible(p.start, p.starting != nil)
+	kit.Show(p.starting != nil, p.start)
 	if p.starting != nil {
 		pr := p.starting.Progress()
 		p.startBar.Set(pr.Fraction())
@@ -182,10 +182,10 @@ func (p *Page) Tick() {
 	}
 	snap := p.s.Job()
 	if !snap.Busy() {
-		p.running.Hide()
+		kit.Show(false, p.running)
 		return
 	}
-	p.running.Show()
+	kit.Show(true, p.running)
 	j := &p.job
 	set(j.name, snap.Name)
 	set(j.state, stateLine(snap))
@@ -279,14 +279,15 @@ func (p *Page) show(f found) {
 	if len(f.runs) == 0 && len(f.galleries) == 0 {
 		p.begin.Objects = []fyne.CanvasObject{p.welcome()}
 	}
-	visible(p.begin, len(p.begin.Objects) > 0)
-	p.begin.Refresh()
+	kit.Show(len(p.begin.Objects) > 0, p.begin)
+	kit.Relayout(p.begin)
 
 	p.crashed.RemoveAll()
 	for _, it := range f.interrupted {
 		p.crashed.Add(p.crashCard(it))
 	}
-	visible(p.crashed, len(f.interrupted) > 0)
+	kit.Show(len(f.interrupted) > 0, p.crashed)
+	kit.Relayout(p.crashed)
 
 	p.runsGrid.RemoveAll()
 	for _, r := range f.runs {
@@ -299,23 +300,18 @@ func (p *Page) show(f found) {
 		}
 		p.runsGrid.Add(p.tile(r.Cover, r.Name, line, func() { p.s.Navigate(page.Runs, page.ShowRun{Run: r.ID}) }))
 	}
-	visible(p.runs, len(f.runs) > 0)
+	kit.Show(len(f.runs) > 0, p.runs)
+	kit.Relayout(p.runsGrid)
 
 	p.galleriesGrid.RemoveAll()
 	for _, g := range f.galleries {
 		line := lang.N("{{.N}} picture", g.Images, map[string]any{"N": page.Int(g.Images)})
 		p.galleriesGrid.Add(p.tile(g.Cover, g.Name, line, func() { p.s.Navigate(page.Gallery, page.ShowGallery{Gallery: g.ID}) }))
 	}
-	visible(p.galleries, len(f.galleries) > 0)
+	kit.Show(len(f.galleries) > 0, p.galleries)
+	kit.Relayout(p.galleriesGrid)
 }
 
-func visible(o fyne.CanvasObject, on bool) {
-	if on {
-		o.Show()
-	} else {
-		o.Hide()
-	}
-}
 
 // tile is a card with a picture, a name and a line about it.
 func (p *Page) tile(ref studio.Ref, name, line string, tapped func()) fyne.CanvasObject {

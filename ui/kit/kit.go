@@ -37,6 +37,9 @@ func (s *Surface) SetFill(fill, border fyne.ThemeColorName) {
 	s.Refresh()
 }
 
+// Inside implements Holder.
+func (s *Surface) Inside() fyne.CanvasObject { return s.content }
+
 // CreateRenderer implements fyne.Widget.
 func (s *Surface) CreateRenderer() fyne.WidgetRenderer {
 	r := &surfaceRenderer{s: s, rect: canvas.NewRectangle(nil)}
@@ -297,6 +300,9 @@ func (f *Figure) MinSize() fyne.Size {
 	return f.least
 }
 
+// Inside implements Holder.
+func (f *Figure) Inside() fyne.CanvasObject { return f.box }
+
 // CreateRenderer implements fyne.Widget.
 func (f *Figure) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(f.box) }
 
@@ -326,7 +332,7 @@ func NewTallAction(text string, icon fyne.Resource, do func()) *Action {
 func newAction(text string, icon fyne.Resource, do func()) *Action {
 	a := &Action{Button: widget.NewButtonWithIcon(text, icon, do), reason: widget.NewLabel("")}
 	a.reason.Importance = widget.LowImportance
-	a.reason.Hide()
+	Show(false, a.reason)
 	a.ExtendBaseWidget(a)
 	return a
 }
@@ -335,12 +341,12 @@ func newAction(text string, icon fyne.Resource, do func()) *Action {
 func (a *Action) SetReason(reason string) {
 	if reason == "" {
 		a.Button.Enable()
-		a.reason.Hide()
+		Show(false, a.reason)
 		return
 	}
 	a.Button.Disable()
 	a.reason.SetText(reason)
-	a.reason.Show()
+	Show(true, a.reason)
 }
 
 // Reason is why the button cannot be used, or empty.
@@ -350,6 +356,9 @@ func (a *Action) Reason() string {
 	}
 	return ""
 }
+
+// Inside implements Holder.
+func (a *Action) Inside() fyne.CanvasObject { return a.box }
 
 // CreateRenderer implements fyne.Widget.
 func (a *Action) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(a.box) }

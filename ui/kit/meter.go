@@ -31,7 +31,7 @@ func (m *Meter) Set(f float64) {
 		return
 	}
 	m.fraction = f
-	m.Show()
+	Show(true, m)
 	m.Refresh()
 }
 

@@ -31,6 +31,9 @@ func NewTapCard(content fyne.CanvasObject, tapped func()) *TapCard {
 // CreateRenderer implements fyne.Widget.
 func (c *TapCard) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(c.surface) }
 
+// Inside implements Holder.
+func (c *TapCard) Inside() fyne.CanvasObject { return c.surface }
+
 // Tapped implements fyne.Tappable.
 func (c *TapCard) Tapped(*fyne.PointEvent) {
 	if c.tapped != nil {
@@ -90,9 +93,9 @@ func NewPicture(w, h float32) *Picture {
 func (p *Picture) Set(img image.Image) {
 	p.img.Image = img
 	if img == nil {
-		p.blank.Show()
+		Show(true, p.blank)
 	} else {
-		p.blank.Hide()
+		Show(false, p.blank)
 		p.img.ScaleMode = canvas.ImageScaleFastest
 		if b := img.Bounds(); float32(b.Dx()) < p.min.Width && float32(b.Dy()) < p.min.Height {
 			p.img.ScaleMode = canvas.ImageScalePixels
@@ -109,6 +112,9 @@ func (p *Picture) MinSize() fyne.Size {
 	p.ExtendBaseWidget(p)
 	return p.min
 }
+
+// Inside implements Holder.
+func (p *Picture) Inside() fyne.CanvasObject { return p.box }
 
 // CreateRenderer implements fyne.Widget.
 func (p *Picture) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(p.box) }

@@ -64,8 +64,8 @@ func (p *Page) Content() fyne.CanvasObject {
 	p.imported = kit.Tiles(cover+20, cover+112, 12, false)
 	p.ownBox = container.NewVBox(kit.Heading(lang.L("From your runs")), p.own)
 	p.importedBox = container.NewVBox(kit.Heading(lang.L("Imported")), p.imported)
-	p.ownBox.Hide()
-	p.importedBox.Hide()
+	kit.Show(false, p.ownBox)
+	kit.Show(false, p.importedBox)
 	p.empty = container.NewStack()
 
 	p.title = kit.Text("")
@@ -233,8 +233,8 @@ func (p *Page) fill(list []studio.Model) {
 			box.Add(card)
 		}
 	}
-	visible(p.ownBox, len(p.own.Objects) > 0)
-	visible(p.importedBox, len(p.imported.Objects) > 0)
+	kit.Show(len(p.own.Objects) > 0, p.ownBox)
+	kit.Show(len(p.imported.Objects) > 0, p.importedBox)
 	p.empty.Objects = nil
 	if len(p.models) == 0 {
 		p.empty.Objects = []fyne.CanvasObject{kit.Empty(icons.Models, lang.L("No models yet"),
@@ -251,13 +251,6 @@ func (p *Page) fill(list []studio.Model) {
 	}
 }
 
-func visible(o fyne.CanvasObject, on bool) {
-	if on {
-		o.Show()
-	} else {
-		o.Hide()
-	}
-}
 
 func params(n int64) string {
 	switch {
@@ -312,9 +305,9 @@ func (p *Page) choose(id string) {
 		fact(lang.L("Made"), page.When(m.Created))
 	}
 	fact(lang.L("On disk"), page.Bytes(m.Bytes))
-	visible(p.again, !m.Imported)
-	visible(p.rename, m.Imported)
-	visible(p.remove, m.Imported)
+	kit.Show(!m.Imported, p.again)
+	kit.Show(m.Imported, p.rename)
+	kit.Show(m.Imported, p.remove)
 	p.facts.Refresh()
 	if fresh {
 		p.s.InspectorChanged()

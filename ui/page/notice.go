@@ -184,7 +184,7 @@ func (s *Services) noticeRow(n *standing) fyne.CanvasObject {
 		s.dropNotices(func(o *standing) bool { return o == n })
 	})
 	if n.working {
-		dismiss.Hide()
+		kit.Show(false, dismiss)
 	}
 	row := container.NewBorder(nil, nil, container.NewVBox(container.NewPadded(icon)), container.NewVBox(dismiss), body)
 	return kit.NewSurface(uitheme.ColorNameActive, "", 8, kit.Pad(4, 6, 10, 6, row))

@@ -82,7 +82,7 @@ func newInspector(p *Page) *inspector {
 	})
 	bin := kit.Button(lang.L("Delete"), icons.Trash, widget.MediumImportance, p.remove)
 	n.some = container.NewVBox(n.name, n.state, n.pic, n.goOn, n.sample, natural(n.clone), n.model, n.lapse, natural(folder), natural(bin), n.tags, n.notes, n.facts)
-	n.some.Hide()
+	kit.Show(false, n.some)
 	n.root = container.NewStack(container.NewVScroll(kit.Pad(0, 0, 0, 8, container.NewVBox(n.none, n.some))))
 	return n
 }
@@ -92,8 +92,8 @@ func (n *inspector) show(r *studio.Run) {
 	if r == nil {
 		n.saveNow()
 		n.run = studio.Run{}
-		n.none.Show()
-		n.some.Hide()
+		kit.Show(true, n.none)
+		kit.Show(false, n.some)
 		return
 	}
 	other := r.ID != n.run.ID
@@ -116,8 +116,8 @@ func (n *inspector) show(r *studio.Run) {
 		n.filling = false
 	}
 	n.state.SetText(train.StateText(*r))
-	n.none.Hide()
-	n.some.Show()
+	kit.Show(false, n.none)
+	kit.Show(true, n.some)
 	busy := r.State == studio.RunRunning || r.State == studio.RunPaused
 	switch {
 	case busy:

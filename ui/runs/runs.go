@@ -110,7 +110,7 @@ func (l tableLayout) Layout(objs []fyne.CanvasObject, s fyne.Size) {
 	fixed, shares := float32(0), float32(0)
 	for i, c := range l.cols {
 		if s.Width < c.room {
-			objs[i].Hide()
+			objs[i].Hide() // not with kit.Show, which lays out
 			continue
 		}
 		objs[i].Show()

@@ -85,11 +85,11 @@ func (p *Page) Content() fyne.CanvasObject {
 	}
 	p.scale = p.choice(scaleNames, func(i int, s *studio.Settings) { s.Scale = scales[i] })
 	p.fontNote = kit.Muted("")
-	p.fontNote.Hide()
+	kit.Show(false, p.fontNote)
 
 	p.device = p.choice(nil, func(i int, s *studio.Settings) { s.Device = p.devices[i].Name })
 	p.deviceNote = kit.Muted("")
-	p.deviceNote.Hide()
+	kit.Show(false, p.deviceNote)
 	threadNames := []string{lang.L("All {{.N}}", map[string]any{"N": runtime.NumCPU()})}
 	for i := 1; i <= runtime.NumCPU(); i++ {
 		threadNames = append(threadNames, strconv.Itoa(i))
@@ -109,7 +109,7 @@ func (p *Page) Content() fyne.CanvasObject {
 	p.install = kit.NewAction(lang.L("Install…"), theme.DownloadIcon(), func() {
 		p.s.WithRuntime(p.loadRuntime)
 	})
-	p.install.Hide()
+	kit.Show(false, p.install)
 	p.trash = container.NewVBox()
 
 	body := kit.Scroll(
@@ -206,11 +206,7 @@ func (p *Page) fillDevices() {
 	p.device.SetOptions(names)
 	p.device.SetSelectedIndex(at)
 	p.deviceNote.SetText(reasons)
-	if reasons == "" {
-		p.deviceNote.Hide()
-	} else {
-		p.deviceNote.Show()
-	}
+	kit.Show(reasons != "", p.deviceNote)
 }
 
 // Shown implements page.Page.
@@ -227,7 +223,7 @@ func (p *Page) Shown() {
 	page.Load(p.s, func(context.Context) (bool, error) { return i18n.HasChineseFont() }, func(ok bool, err error) {
 		if err == nil && !ok {
 			p.fontNote.SetText(lang.L("No font with Chinese characters was found. On Debian and Ubuntu, install the package fonts-noto-cjk."))
-			p.fontNote.Show()
+			kit.Show(true, p.fontNote)
 		}
 	})
 	p.loadRuntime()
@@ -271,10 +267,10 @@ func (p *Page) loadRuntime() {
 			p.runtimeText.SetText(page.Sentence(err))
 		case st.Installed:
 			p.runtimeText.SetText(lang.L("ONNX Runtime {{.Version}} is installed.", map[string]any{"Version": st.Version}) + "\n" + st.Path)
-			p.install.Hide()
+			kit.Show(false, p.install)
 		default:
 			p.runtimeText.SetText(page.Text(st.Problem))
-			p.install.Show()
+			kit.Show(true, p.install)
 		}
 	})
 }

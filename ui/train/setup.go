@@ -140,15 +140,15 @@ func newSetup(p *Page) *setup {
 			t.task.Cancel()
 		}
 	})
-	t.progress.Hide()
+	kit.Show(false, t.progress)
 	t.stale = kit.Muted(lang.L("Runs a few real steps with these settings, to tell what the training will take."))
 	t.warnings = container.NewVBox()
 	t.reasons = container.NewVBox()
-	t.reasons.Hide()
+	kit.Show(false, t.reasons)
 	t.queue = container.NewVBox()
 	before := kit.Section(lang.L("Before you start"), "", t.stale, grid, t.warnings, container.NewHBox(t.measure), t.progress)
 	t.queueCard = kit.Section(lang.L("Queue"), "", t.queue)
-	t.queueCard.Hide()
+	kit.Show(false, t.queueCard)
 	side := container.NewVScroll(kit.Pad(0, 24, 0, 6, container.New(layout.NewCustomPaddedVBoxLayout(12), t.reasons, before, t.queueCard)))
 	t.have = container.New(sideLayout{}, left, side)
 	t.none = kit.Empty(icons.Datasets, lang.L("No dataset yet"),
@@ -156,8 +156,8 @@ func newSetup(p *Page) *setup {
 		kit.Button(lang.L("Go to Datasets"), nil, widget.HighImportance, func() { p.s.Navigate(page.Datasets, nil) }),
 		kit.Button(lang.L("Try the demo"), icons.Demo, widget.MediumImportance, t.demo))
 	t.root = container.NewStack(t.have, t.none)
-	t.have.Hide()
-	t.none.Hide()
+	kit.Show(false, t.have)
+	kit.Show(false, t.none)
 	return t
 }
 
@@ -299,8 +299,8 @@ func (t *setup) load() {
 			return
 		}
 		t.datasets, t.loaded = ds, true
-		show(t.have, len(ds) > 0)
-		show(t.none, len(ds) == 0)
+		kit.Show(len(ds) > 0, t.have)
+		kit.Show(len(ds) == 0, t.none)
 		t.root.Refresh()
 		names := make([]string, len(ds))
 		at := -1
@@ -502,7 +502,7 @@ func (t *setup) showProblems() {
 		}
 		t.reasons.Objects = []fyne.CanvasObject{kit.Card(box)}
 	}
-	show(t.reasons, len(t.problems) > 0)
+	kit.Show(len(t.problems) > 0, t.reasons)
 	t.reasons.Refresh()
 	why := ""
 	if !t.ready() {
@@ -550,17 +550,17 @@ func (t *setup) why() string {
 func (t *setup) estimate() {
 	req := t.req
 	var est studio.Estimate
-	t.measure.Hide()
+	kit.Show(false, t.measure)
 	t.progress.Reset()
-	t.progress.Show()
+	kit.Show(true, t.progress)
 	t.task = t.p.s.Run(lang.L("Measuring"), func(ctx context.Context, report func(page.Progress)) error {
 		var err error
 		est, err = t.p.s.Studio.Training.Estimate(ctx, req, report)
 		return err
 	}, func(err error) {
 		t.task = nil
-		t.progress.Hide()
-		t.measure.Show()
+		kit.Show(false, t.progress)
+		kit.Show(true, t.measure)
 		if err != nil {
 			t.p.s.Fail(err)
 			return
@@ -684,8 +684,8 @@ func (t *setup) showQueue() {
 		}
 		up := kit.Button("", theme.MoveUpIcon(), widget.LowImportance, func() { t.move(e.ID, i-1) })
 		down := kit.Button("", theme.MoveDownIcon(), widget.LowImportance, func() { t.move(e.ID, i+1) })
-		show(up, i > 0)
-		show(down, i < len(entries)-1)
+		kit.Show(i > 0, up)
+		kit.Show(i < len(entries)-1, down)
 		drop := kit.Button("", theme.DeleteIcon(), widget.LowImportance, func() {
 			t.p.act(func(ctx context.Context) error { return tr.Remove(ctx, e.ID) }, func() {
 				t.p.s.Undoable(lang.L("Taken out of the queue: {{.Name}}", map[string]any{"Name": title}))
@@ -711,9 +711,9 @@ func (t *setup) showQueue() {
 			t.p.act(func(ctx context.Context) error { return tr.Hold(ctx, !snap.Held) }, t.showQueue)
 		})))
 	}
-	t.queueCard.Show()
+	kit.Show(true, t.queueCard)
 	if len(entries) == 0 {
-		t.queueCard.Hide()
+		kit.Show(false, t.queueCard)
 	}
 	t.queue.Refresh()
 }
@@ -731,10 +731,3 @@ func (t *setup) move(id string, place int) {
 	t.p.act(func(ctx context.Context) error { return t.p.s.Studio.Training.Reorder(ctx, id, place) }, t.showQueue)
 }
 
-func show(o fyne.CanvasObject, on bool) {
-	if on {
-		o.Show()
-	} else {
-		o.Hide()
-	}
-}

@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -85,8 +86,8 @@ func newWatch(p *Page) *watch {
 	w.none = kit.Empty(icons.Train, lang.L("Nothing has been trained yet"), lang.L("Set up a training and start it; its curves and samples appear here while it learns."),
 		kit.Button(lang.L("Set up a training"), nil, widget.HighImportance, func() { p.turn(false) }))
 	w.root = container.NewStack(w.have, w.none)
-	w.have.Hide()
-	w.none.Hide()
+	kit.Show(false, w.have)
+	kit.Show(false, w.none)
 	return w
 }
 
@@ -103,8 +104,8 @@ func (w *watch) update(whole bool) {
 	} else if whole && !snap.Busy() && w.view.Run() == "" {
 		w.showLatest()
 	} else if snap.Busy() {
-		w.have.Show()
-		w.none.Hide()
+		kit.Show(true, w.have)
+		kit.Show(false, w.none)
 	}
 	if changed || whole {
 		w.showState(snap)
@@ -115,8 +116,8 @@ func (w *watch) update(whole bool) {
 }
 
 func (w *watch) showRun(run string) {
-	w.have.Show()
-	w.none.Hide()
+	kit.Show(true, w.have)
+	kit.Show(false, w.none)
 	if w.view.Run() != run {
 		w.view.Open(run)
 		w.last = studio.Snapshot{}
@@ -136,8 +137,8 @@ func (w *watch) showLatest() {
 			return
 		}
 		if len(runs) == 0 {
-			w.have.Hide()
-			w.none.Show()
+			kit.Show(false, w.have)
+			kit.Show(true, w.none)
 			return
 		}
 		w.showRun(runs[0].ID)
@@ -149,9 +150,9 @@ func (w *watch) showLatest() {
 func (w *watch) showState(snap studio.Snapshot) {
 	busy := snap.Busy()
 	for _, b := range []*widget.Button{w.pause, w.sample} {
-		b.Hidden = !busy
+		kit.Show(busy, b)
 	}
-	w.goOn.Hidden, w.gallery.Hidden = true, true
+	kit.Show(false, w.goOn, w.gallery)
 	if busy && snap.Name != "" {
 		w.name.SetText(snap.Name)
 	}
@@ -188,9 +189,9 @@ func (w *watch) ended(r studio.Run) {
 	w.run = r
 	w.name.SetText(r.Name)
 	w.phase.SetText(StateText(r))
-	w.goOn.Hidden = r.State == studio.RunDone || r.State == studio.RunRunning
-	w.gallery.Hidden = r.Step == 0
-	w.pause.Hidden, w.sample.Hidden = true, true
+	kit.Show(r.State != studio.RunDone && r.State != studio.RunRunning, w.goOn)
+	kit.Show(r.Step > 0, w.gallery)
+	kit.Show(false, w.pause, w.sample)
 	if r.Steps > 0 {
 		w.bar.Set(float64(r.Step) / float64(r.Steps))
 	}
@@ -268,7 +269,7 @@ func (w *watch) showFigures(s studio.Snapshot) {
 	w.figures["eta"].Set(eta)
 	w.figures["elapsed"].Set(page.Duration(s.Elapsed))
 	loss := s.Smooth
-	if loss == 0 {
+	if math.IsNaN(loss) { // before the first line of the log
 		loss = s.Loss
 	}
 	if s.Step == 0 {

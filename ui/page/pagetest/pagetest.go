@@ -6,6 +6,7 @@ package pagetest
 
 import (
 	"context"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -191,6 +192,21 @@ func walk(o fyne.CanvasObject, visit func(fyne.CanvasObject) bool) bool {
 		}
 	}
 	return false
+}
+
+// Cramped names what is on show in less height than it needs: what was shown without a new layout has none.
+func (b *Bench) Cramped() (out []string) {
+	b.each(func(o fyne.CanvasObject) bool {
+		if c, ok := o.(*fyne.Container); ok {
+			for _, part := range c.Objects {
+				if part.Visible() && part.Size().Height < part.MinSize().Height-0.5 {
+					out = append(out, fmt.Sprintf("%T has %v and needs %v", part, part.Size(), part.MinSize()))
+				}
+			}
+		}
+		return false
+	})
+	return out
 }
 
 // Find is the first thing on show of a type for which ok holds, or the zero value.

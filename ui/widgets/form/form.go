@@ -39,7 +39,7 @@ func NewEntry(s *page.Services, text string, check func(string) error, onValid f
 	e.err.Importance = widget.DangerImportance
 	e.err.Wrapping = fyne.TextWrapWord
 	e.err.SizeName = theme.SizeNameCaptionText
-	e.err.Hide()
+	kit.Show(false, e.err)
 	e.Entry.Text = text
 	e.Entry.OnChanged = e.changed
 	e.root = container.New(layout.NewCustomPaddedVBoxLayout(-4), e.Entry, e.err)
@@ -49,6 +49,9 @@ func NewEntry(s *page.Services, text string, check func(string) error, onValid f
 
 // CreateRenderer builds the canvas objects.
 func (e *Entry) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(e.root) }
+
+// Inside implements kit.Holder.
+func (e *Entry) Inside() fyne.CanvasObject { return e.root }
 
 // SetText changes the text without calling OnValid.
 func (e *Entry) SetText(s string) {
@@ -75,9 +78,7 @@ func (e *Entry) SetProblem(s string) {
 		return
 	}
 	e.err.SetText(s)
-	e.err.Hidden = s == ""
-	e.Refresh()
-	e.root.Refresh()
+	kit.Show(s != "", e.err)
 }
 
 func (e *Entry) changed(s string) {
@@ -146,6 +147,9 @@ func NewProgress(onCancel func()) *Progress {
 
 // CreateRenderer builds the canvas objects.
 func (p *Progress) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(p.root) }
+
+// Inside implements kit.Holder.
+func (p *Progress) Inside() fyne.CanvasObject { return p.root }
 
 // Reset makes the bar ready for another piece of work.
 func (p *Progress) Reset() {

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"sort"
+
+	"unnoise/app/studio"
 )
 
 // Series is one line of a [Plot]. X must be ascending; a Y that is not finite leaves a gap.
@@ -23,13 +25,12 @@ type Series struct {
 type line struct {
 	Series
 	smooth []float64
-	ema, w float64 // running mean and its weight, so that a new value costs O(1)
+	mean   studio.Smoother // so that a new value costs O(1)
 
 	rawEnds, smoothEnds extremes // of Y and of smooth
 }
 
-// extend brings the smoothed values up to date: an exponential moving average with the start's bias taken out, as Adam does
-// (Kingma & Ba 2014, section 3): m = βm + (1−β)y, shown as m/(1−βⁿ).
+// extend brings the smoothed values up to date.
 func (l *line) extend(beta float64) {
 	for i := len(l.smooth); i < len(l.Y); i++ {
 		y := l.Y[i]
@@ -37,9 +38,7 @@ func (l *line) extend(beta float64) {
 			l.smooth = append(l.smooth, math.NaN())
 			continue
 		}
-		l.ema = beta*l.ema + (1-beta)*y
-		l.w = beta*l.w + (1 - beta)
-		l.smooth = append(l.smooth, l.ema/l.w)
+		l.smooth = append(l.smooth, l.mean.Add(y, beta))
 	}
 	l.rawEnds.add(l.Y)
 	l.smoothEnds.add(l.smooth)
@@ -52,7 +51,7 @@ func (l *line) cut(n int) {
 }
 
 func (l *line) resmooth(beta float64) {
-	l.smooth, l.ema, l.w = slices.Grow(l.smooth[:0], len(l.Y)), 0, 0
+	l.smooth, l.mean = slices.Grow(l.smooth[:0], len(l.Y)), studio.Smoother{}
 	l.smoothEnds.cut(0)
 	l.extend(beta)
 }

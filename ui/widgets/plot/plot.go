@@ -12,6 +12,8 @@ import (
 	"fyne.io/fyne/v2/driver/desktop"
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
+
+	"unnoise/app/studio"
 )
 
 // Plot is a line plot. The wheel zooms the horizontal axis around the pointer (over the vertical axis, or with Ctrl, the vertical one),
@@ -50,9 +52,9 @@ type view struct {
 	ok             bool
 }
 
-// New returns an empty plot with a smoothing of 0.9.
+// New returns an empty plot with the smoothing that figures have, too.
 func New() *Plot {
-	p := &Plot{beta: 0.9, XFormat: Number, YFormat: Number}
+	p := &Plot{beta: studio.Smoothing, XFormat: Number, YFormat: Number}
 	p.ExtendBaseWidget(p)
 	return p
 }

@@ -60,9 +60,6 @@ type View struct {
 	recent   []studio.Ref
 }
 
-// smoothing is moderate at first: a line of the log is a mean of many steps already.
-const smoothing = 0.6
-
 // keptImages is how many grids stay in memory while scrubbing.
 const keptImages = 48
 
@@ -78,7 +75,6 @@ func New(s *page.Services) *View {
 	v.bars = plot.NewBars(lang.L("little noise"), lang.L("much noise"))
 	v.heat = plot.NewHeat()
 
-	v.speed.SetSmoothing(smoothing)
 	controls := Controls(v.Loss, func(byTime bool) {
 		v.byTime = byTime
 		v.redraw()
@@ -131,8 +127,7 @@ func Controls(p *plot.Plot, byTime func(bool)) []fyne.CanvasObject {
 	}
 	smooth := widget.NewSlider(0, 0.99)
 	smooth.Step = 0.01
-	smooth.Value = smoothing
-	p.SetSmoothing(smoothing)
+	smooth.Value = studio.Smoothing
 	smooth.OnChanged = p.SetSmoothing
 	return []fyne.CanvasObject{
 		axis, log,
@@ -156,6 +151,9 @@ func (t tall) Layout(objs []fyne.CanvasObject, s fyne.Size) { objs[0].Resize(s) 
 
 // CreateRenderer builds the canvas objects.
 func (v *View) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(v.root) }
+
+// Inside implements kit.Holder.
+func (v *View) Inside() fyne.CanvasObject { return v.root }
 
 // Run is the run shown.
 func (v *View) Run() string { return v.run }
@@ -418,7 +416,7 @@ func (v *View) setGrids(g []studio.Grid) {
 		}
 		v.chooser.Options = names
 		v.chooser.SetSelectedIndex(slices.Index(choices, v.weights))
-		v.chooser.Hidden = len(choices) < 2
+		kit.Show(len(choices) >= 2, v.chooser)
 	}
 	v.filterGrids()
 }
@@ -443,7 +441,7 @@ func (v *View) filterGrids() {
 			v.grids = append(v.grids, g)
 		}
 	}
-	v.empty.Hidden = len(v.grids) > 0
+	kit.Show(len(v.grids) == 0, v.empty)
 	at := v.scrubber.Index()
 	v.scrubber.SetCount(len(v.grids))
 	if len(v.grids) > 0 {

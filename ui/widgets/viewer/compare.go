@@ -9,6 +9,8 @@ import (
 	"fyne.io/fyne/v2/lang"
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
+
+	"unnoise/ui/kit"
 )
 
 // Mode is how two pictures are compared.
@@ -83,6 +85,9 @@ func NewCompare() *Compare {
 // CreateRenderer builds the canvas objects.
 func (c *Compare) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(c.root) }
 
+// Inside implements kit.Holder.
+func (c *Compare) Inside() fyne.CanvasObject { return c.root }
+
 // Set shows two pictures with their names.
 func (c *Compare) Set(a, b *image.RGBA, nameA, nameB string) {
 	c.images[0], c.images[1], c.images[2] = a, b, nil
@@ -125,11 +130,10 @@ func (c *Compare) Fit() {
 
 func (c *Compare) update() {
 	c.text.SetText("")
-	c.swap.Hide()
-	c.gainRow.Hide()
+	kit.Show(c.mode != Difference, c.swap)
+	kit.Show(c.mode == Difference, c.gainRow)
 	switch c.mode {
 	case SideBySide:
-		c.swap.Show()
 		c.a.SetImage(c.images[0])
 		c.b.SetImage(c.images[1])
 		c.head[0].SetText(c.names[0])
@@ -137,7 +141,6 @@ func (c *Compare) update() {
 		c.body.Objects = []fyne.CanvasObject{container.NewGridWithColumns(2,
 			container.NewBorder(c.head[0], nil, nil, nil, c.a), container.NewBorder(c.head[1], nil, nil, nil, c.b))}
 	case Swap:
-		c.swap.Show()
 		i := 0
 		if c.second {
 			i = 1
@@ -146,7 +149,6 @@ func (c *Compare) update() {
 		c.head[0].SetText(c.names[i])
 		c.body.Objects = []fyne.CanvasObject{container.NewBorder(c.head[0], nil, nil, nil, c.single)}
 	case Difference:
-		c.gainRow.Show()
 		c.showDifference()
 		if c.images[2] != nil {
 			c.text.SetText(lang.L("Mean difference {{.Percent}} %", map[string]any{"Percent": fmt.Sprintf("%.2f", 100*c.mean)}))

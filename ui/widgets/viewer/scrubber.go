@@ -7,6 +7,8 @@ import (
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
+
+	"unnoise/ui/kit"
 )
 
 // Scrubber is a slider through a number of frames, with a button that plays them. All methods belong to the UI thread.
@@ -54,12 +56,15 @@ func NewScrubber(onChange func(int)) *Scrubber {
 // CreateRenderer builds the canvas objects.
 func (s *Scrubber) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(s.root) }
 
+// Inside implements kit.Holder.
+func (s *Scrubber) Inside() fyne.CanvasObject { return s.root }
+
 // SetCount sets how many frames there are. A scrubber that was at the last frame stays at the last one and follows.
 func (s *Scrubber) SetCount(n int) {
 	follow := s.n == 0 || s.Index() >= s.n-1
 	s.n = n
 	s.slider.Max = float64(max(n-1, 1))
-	s.play.Hidden, s.slider.Hidden = n < 2, n < 2
+	kit.Show(n >= 2, s.play, s.slider)
 	if follow || s.Index() >= n {
 		s.Set(n - 1)
 	}

@@ -153,3 +153,28 @@ func BenchmarkDraw(b *testing.B) {
 		v.draw(1200, 800)
 	}
 }
+
+// What a comparison shows late has its room: the slider of the difference, the button that plays.
+func TestControlsThatComeLateHaveRoom(t *testing.T) {
+	test.NewTempApp(t)
+	c := NewCompare()
+	w := test.NewTempWindow(t, c)
+	w.Resize(fyne.NewSize(900, 600))
+	require.False(t, c.gainRow.Visible())
+	c.modes.SetSelected(c.modes.Options[Difference])
+	require.True(t, c.gainRow.Visible())
+	require.GreaterOrEqual(t, c.gainer.Size().Width, float32(100))
+	require.False(t, c.swap.Visible())
+	c.modes.SetSelected(c.modes.Options[Swap])
+	require.GreaterOrEqual(t, c.swap.Size().Width, c.swap.MinSize().Width)
+
+	s := NewScrubber(nil)
+	w.SetContent(s)
+	w.Resize(fyne.NewSize(500, 60))
+	require.False(t, s.play.Visible())
+	s.SetCount(5)
+	require.True(t, s.play.Visible())
+	require.GreaterOrEqual(t, s.play.Size().Width, s.play.MinSize().Width)
+	require.GreaterOrEqual(t, s.slider.Size().Width, float32(300))
+	require.GreaterOrEqual(t, s.slider.Position().X, s.play.Size().Width)
+}
