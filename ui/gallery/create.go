@@ -357,7 +357,6 @@ func (c *creation) fillSampler() {
 
 func (c *creation) toggleName() { kit.Show(c.req.Gallery == "", c.nameRow) }
 
-
 // check asks why the request could not start.
 func (c *creation) check() {
 	if c.filling {

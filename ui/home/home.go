@@ -312,7 +312,6 @@ func (p *Page) show(f found) {
 	kit.Relayout(p.galleriesGrid)
 }
 
-
 // tile is a card with a picture, a name and a line about it.
 func (p *Page) tile(ref studio.Ref, name, line string, tapped func()) fyne.CanvasObject {
 	pic := kit.NewPicture(picture, picture)

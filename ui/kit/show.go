@@ -40,10 +40,21 @@ func Relayout(o fyne.CanvasObject) {
 				for _, p := range path {
 					layOut(p)
 				}
+				settle(o)
 			}
 			c.Refresh(o)
 			return
 		}
+	}
+}
+
+// settle lays out what is within an object: wrapped text knows its height only once it has a width.
+func settle(o fyne.CanvasObject) {
+	if c, ok := o.(*fyne.Container); ok {
+		layOut(c)
+	}
+	for _, part := range inside(o) {
+		settle(part)
 	}
 }
 

@@ -36,9 +36,11 @@ func TestShowLaysOutWhatIsAround(t *testing.T) {
 func TestShowFindsItsWayIntoWhatHolds(t *testing.T) {
 	test.NewTempApp(t)
 	for name, hold := range map[string]func(fyne.CanvasObject) fyne.CanvasObject{
-		"split":     func(o fyne.CanvasObject) fyne.CanvasObject { return container.NewHSplit(o, widget.NewLabel("")) },
-		"tabs":      func(o fyne.CanvasObject) fyne.CanvasObject { return container.NewAppTabs(container.NewTabItem("tab", o)) },
-		"tap card":  func(o fyne.CanvasObject) fyne.CanvasObject { return NewTapCard(o, nil) },
+		"split": func(o fyne.CanvasObject) fyne.CanvasObject { return container.NewHSplit(o, widget.NewLabel("")) },
+		"tabs": func(o fyne.CanvasObject) fyne.CanvasObject {
+			return container.NewAppTabs(container.NewTabItem("tab", o))
+		},
+		"tap card": func(o fyne.CanvasObject) fyne.CanvasObject { return NewTapCard(o, nil) },
 		"accordion": func(o fyne.CanvasObject) fyne.CanvasObject {
 			a := widget.NewAccordion(widget.NewAccordionItem("more", o))
 			a.OpenAll()

@@ -251,7 +251,6 @@ func (p *Page) fill(list []studio.Model) {
 	}
 }
 
-
 func params(n int64) string {
 	switch {
 	case n >= 1e6:

@@ -730,4 +730,3 @@ func (t *setup) datasetName(id string) string {
 func (t *setup) move(id string, place int) {
 	t.p.act(func(ctx context.Context) error { return t.p.s.Studio.Training.Reorder(ctx, id, place) }, t.showQueue)
 }
-
