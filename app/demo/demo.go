@@ -76,7 +76,7 @@ func Run(ctx context.Context, r Request) (Result, error) {
 		Compute: r.Compute, Version: r.Version, Events: r.Train, Decoding: r.Scan, Report: rep,
 	}
 	r.Stage("Measuring this computer")
-	est, err := run.Measure(ctx, o)
+	est, err := train.Measure(ctx, info.Model, info.Train, r.Compute)
 	if err != nil {
 		return Result{}, err
 	}

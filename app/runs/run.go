@@ -507,17 +507,6 @@ func (r *Run) adopt(c *data.Cache, o Options) error {
 	})
 }
 
-// Measure estimates what training the run will take, from two real steps on scratch state. Only the decoded pictures
-// are written.
-func (r *Run) Measure(ctx context.Context, o Options) (train.Estimate, error) {
-	cache, err := r.decode(ctx, o)
-	if err != nil {
-		return train.Estimate{}, err
-	}
-	defer func() { _ = cache.Close() }()
-	return train.Measure(ctx, r.job(cache.Cache, o))
-}
-
 // Weights loads the weights of a checkpoint, and says which: step -1 is the newest one; name is train.EMAName or
 // train.RawName, and empty means the average.
 func (r *Run) Weights(step int64, name string) (weights []float32, at int64, which string, err error) {

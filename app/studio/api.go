@@ -466,25 +466,28 @@ type Preset struct {
 
 // TrainRequest is all that can be said about a run before it starts.
 type TrainRequest struct {
-	Name            string     `json:"name"`
-	Dataset         string     `json:"dataset"` // ID
-	Preset          string     `json:"preset"`
-	Preprocess      Preprocess `json:"preprocess"`
-	Steps           int64      `json:"steps"`
-	Batch           int        `json:"batch"`
-	Seed            uint64     `json:"seed"`
-	Objective       string     `json:"objective"` // eps, x0, v or edm
-	Schedule        string     `json:"schedule"`  // linear, scaled_linear, cosine or sigmoid
-	Weighting       string     `json:"weighting"` // simple or min-snr
-	LR              float64    `json:"lr"`
-	Warmup          int64      `json:"warmup"` // steps
-	Conditional     bool       `json:"conditional"`
-	SampleEvery     int64      `json:"sample_every"`
-	CheckpointEvery int64      `json:"checkpoint_every"`
-	KeepLast        int        `json:"keep_last"`
-	KeepEvery       int64      `json:"keep_every"`
-	Device          string     `json:"device"`  // "" is that of the settings
-	Threads         int        `json:"threads"` // 0 is that of the settings
+	Name       string     `json:"name"`
+	Dataset    string     `json:"dataset"` // ID
+	Preset     string     `json:"preset"`
+	Preprocess Preprocess `json:"preprocess"`
+	Steps      int64      `json:"steps"`
+	// Within is how long the training may take, in seconds: the number of steps is measured when it starts. 0 is as long
+	// as its Steps take.
+	Within          int64   `json:"within,omitempty"`
+	Batch           int     `json:"batch"`
+	Seed            uint64  `json:"seed"`
+	Objective       string  `json:"objective"` // eps, x0, v or edm
+	Schedule        string  `json:"schedule"`  // linear, scaled_linear, cosine or sigmoid
+	Weighting       string  `json:"weighting"` // simple or min-snr
+	LR              float64 `json:"lr"`
+	Warmup          int64   `json:"warmup"` // steps
+	Conditional     bool    `json:"conditional"`
+	SampleEvery     int64   `json:"sample_every"`
+	CheckpointEvery int64   `json:"checkpoint_every"`
+	KeepLast        int     `json:"keep_last"`
+	KeepEvery       int64   `json:"keep_every"`
+	Device          string  `json:"device"`  // "" is that of the settings
+	Threads         int     `json:"threads"` // 0 is that of the settings
 	// FromRun is the run these settings were cloned from; only noted.
 	FromRun string `json:"from_run,omitempty"`
 }
@@ -538,7 +541,13 @@ type Estimate struct {
 	DiskFree       int64
 	Params         int64
 	Warnings       []Text
+
+	pace  train.Estimate
+	times train.Config // the intervals of the request
 }
+
+// Steps is how many steps of a new run fit into a time.
+func (e Estimate) Steps(within time.Duration) int64 { return e.pace.Steps(e.times, 0, within) }
 
 // JobState is what the running job does.
 type JobState string
@@ -598,8 +607,9 @@ type TrainingService interface {
 	Defaults(ctx context.Context, dataset, preset string) (TrainRequest, error)
 	// Check is the reasons why a request cannot start; none if it can.
 	Check(ctx context.Context, req TrainRequest) ([]Problem, error)
-	// Estimate measures a few real steps on the real dataset and network. Seconds long.
-	Estimate(ctx context.Context, req TrainRequest, progress ProgressFunc) (Estimate, error)
+	// Estimate measures a few real steps of the request's network, seconds long; but not again, unless anew says so, where
+	// one as fast was measured before. It is refused while a job runs, and cancelled when one starts.
+	Estimate(ctx context.Context, req TrainRequest, anew bool) (Estimate, error)
 
 	// Start puts a request at the head of the queue and starts it. It is refused while a job
 	// runs; use Enqueue then.

@@ -53,8 +53,7 @@ func TestDecodedPicturesAreTidied(t *testing.T) {
 	require.DirExists(t, run.CacheDir())
 
 	// What a waiting run will use stays, whatever there is room for.
-	_, err = s.Training.Estimate(ctx, small(t, s, d.ID, "waits", 2), nil)
-	require.NoError(t, err)
+	decode(t, s, small(t, s, d.ID, "waits", 2))
 	require.Equal(t, 2, there())
 	require.NoError(t, s.Training.Hold(ctx, true))
 	id, err := s.Training.Enqueue(ctx, small(t, s, d.ID, "waits", 2))
@@ -87,8 +86,7 @@ func TestDecodedPicturesAreTidied(t *testing.T) {
 	require.Zero(t, there())
 
 	// Those of a deleted dataset go when its deletion is not of this hour.
-	_, err = s.Training.Estimate(ctx, small(t, s, d.ID, "again", 2), nil)
-	require.NoError(t, err)
+	decode(t, s, small(t, s, d.ID, "again", 2))
 	require.NoError(t, s.Datasets.Delete(ctx, d.ID))
 	list, err := s.core.env.bin.List()
 	require.NoError(t, err)
@@ -107,4 +105,18 @@ func TestDecodedPicturesAreTidied(t *testing.T) {
 	require.NoError(t, err)
 	_, err = s.Datasets.Get(ctx, d.ID)
 	require.NoError(t, err)
+}
+
+// decode decodes a dataset's pictures for a run like the request.
+func decode(t *testing.T, s *Studio, req TrainRequest) {
+	t.Helper()
+	sc, err := s.core.scan(t.Context(), req.Dataset)
+	require.NoError(t, err)
+	defer sc.release()
+	dir := filepath.Join(s.core.env.ws.Runs(), "0000-new")
+	info, err := sc.runInfo(s.core.env.ws, req, dir)
+	require.NoError(t, err)
+	c, err := datasets.Decode(t.Context(), sc.rep, info.Model.Preprocess, info.Data.Exclude, filepath.Join(dir, info.Data.Cache), disk.Free, nil)
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
 }

@@ -215,7 +215,7 @@ func TestRemovedDrive(t *testing.T) {
 		"delete":  s.Datasets.Delete(ctx, d.ID),
 		"hold":    s.Training.Hold(ctx, true),
 		"export":  second(s.Export.Images(ctx, []Ref{{Kind: DatasetItem, Owner: d.ID}}, t.TempDir(), true, nil)),
-		"trial":   second(s.Training.Estimate(ctx, req, nil)),
+		"trial":   second(s.Training.Estimate(ctx, req, false)),
 		"rebuild": s.Workspace.Rebuild(ctx, nil),
 		"purge":   second(s.Trash.Purge(ctx, 0, nil)),
 	} {

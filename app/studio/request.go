@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"unnoise/app/datasets"
 	"unnoise/app/disk"
@@ -20,7 +21,6 @@ import (
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
 	"unnoise/runtime/ortlib"
-	"unnoise/runtime/sentence"
 )
 
 func (trainingService) Presets() []Preset {
@@ -258,6 +258,8 @@ func (s trainingService) Check(ctx context.Context, req TrainRequest) ([]Problem
 	switch {
 	case err != nil:
 		return append(out, problem("", err)), nil
+	case req.Within != 0 && (req.Within < withinMin || req.Within > withinMax):
+		return append(out, Problem{Field: "steps", Text: events.T("Choose a time of up to 30 days.")}), nil
 	default:
 		if err := runs.Enough(sc.rep, sc.summary().Excluded, req.Batch); err != nil {
 			out = append(out, problem("", err))
@@ -284,48 +286,101 @@ func (s trainingService) Check(ctx context.Context, req TrainRequest) ([]Problem
 	return out, nil
 }
 
-func (s trainingService) Estimate(ctx context.Context, req TrainRequest, progress ProgressFunc) (est Estimate, err error) {
-	ctx, e, done, err := s.work(ctx)
+// pace is what the speed and the memory of a training hang on.
+type pace struct {
+	preset                         string
+	width, height, channels, batch int
+	device                         string
+	threads                        int
+}
+
+// trials measures one pace at a time and keeps what was measured.
+type trials struct {
+	turn sync.Mutex // held while something is measured
+
+	mu     sync.Mutex
+	known  map[pace]train.Estimate
+	cancel context.CancelFunc // of what is measured now
+}
+
+// stop ends what is being measured.
+func (t *trials) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cancel != nil {
+		t.cancel()
+	}
+}
+
+// measure returns what is known of a pace, or measures it.
+func (t *trials) measure(ctx context.Context, p pace, anew bool, do func(ctx context.Context) (train.Estimate, error)) (train.Estimate, error) {
+	look := func() (train.Estimate, bool) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		e, ok := t.known[p]
+		return e, ok && !anew
+	}
+	if e, ok := look(); ok {
+		return e, nil
+	}
+	t.turn.Lock()
+	defer t.turn.Unlock()
+	if e, ok := look(); ok { // measured while this one waited
+		return e, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	t.mu.Lock()
+	t.cancel = cancel
+	t.mu.Unlock()
+	e, err := do(ctx)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cancel = nil
+	if err != nil {
+		if ctx.Err() != nil {
+			return e, ctx.Err()
+		}
+		return e, err
+	}
+	if t.known == nil {
+		t.known = map[pace]train.Estimate{}
+	}
+	t.known[p] = e
+	return e, nil
+}
+
+func (s trainingService) Estimate(ctx context.Context, req TrainRequest, anew bool) (est Estimate, err error) {
+	e, err := s.use()
 	if err != nil {
 		return est, err
 	}
-	defer done()
+	if err := e.there(); err != nil {
+		return est, err
+	}
+	ctx, cancel := s.joined(ctx)
+	defer cancel()
 	sc, err := s.scan(ctx, req.Dataset)
 	if err != nil {
 		return est, err
 	}
 	defer sc.release()
-	parent := filepath.Join(e.ws.Cache(), "trials")
-	if err := os.MkdirAll(parent, 0o777); err != nil {
-		return est, sentence.Errorf("the trial cannot be made: %w", err)
-	}
-	dir, err := os.MkdirTemp(parent, "trial-")
-	if err != nil {
-		return est, sentence.Errorf("the trial cannot be made: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if req.Name == "" {
-		req.Name = "trial"
-	}
-	info, err := sc.runInfo(e.ws, req, dir)
+	info, err := sc.runInfo(e.ws, req, filepath.Join(e.ws.Runs(), "0000-new"))
 	if err != nil {
 		return est, forPeople(err)
 	}
-	run, err := runs.Create(dir, info)
-	if err != nil {
-		return est, forPeople(err)
-	}
-	o := s.options(req.Device, req.Threads)
-	o.Report, o.Decoding = sc.rep, decoding(progress)
-	m, err := run.Measure(ctx, o)
-	if err != nil {
-		if ctx.Err() != nil {
-			return est, ctx.Err()
+	m, err := s.measured(ctx, info, s.options(req.Device, req.Threads), anew, func() error {
+		if _, err := s.sup.current(); err == nil {
+			return events.T("A training runs now: measure when it is done.")
 		}
+		return nil
+	})
+	if err != nil {
 		return est, forPeople(err)
 	}
 	est = Estimate{
-		SecondsPerStep: m.StepSeconds, Duration: m.ETA, Memory: m.Memory, Disk: m.Disk, Params: int64(info.Model.UNet.NumParams()), MemoryFree: disk.FreeMemory(),
+		SecondsPerStep: m.StepSeconds, Duration: m.Time(info.Train, 0), Memory: m.Memory, Disk: train.DiskUse(info.Model, info.Train),
+		Params: int64(info.Model.UNet.NumParams()), MemoryFree: disk.FreeMemory(), pace: m, times: info.Train,
 	}
 	if m.StepSeconds > 0 {
 		est.ImagesPerSec = float64(req.Batch) / m.StepSeconds
@@ -339,11 +394,25 @@ func (s trainingService) Estimate(ctx context.Context, req TrainRequest, progres
 	if est.DiskFree > 0 && est.Disk > est.DiskFree {
 		est.Warnings = append(est.Warnings, events.T("This will write more than the disk has room for: keep fewer checkpoints or make room."))
 	}
-	if s.sup.snapshot().Busy() {
-		est.Warnings = append(est.Warnings, events.T("Another run is training, so this was measured on a busy computer."))
-	}
 	return est, nil
 }
+
+// measured tells how fast a run trains. free is asked, just before something is measured, whether it may be.
+func (c *core) measured(ctx context.Context, info runs.Info, o runs.Options, anew bool, free func() error) (train.Estimate, error) {
+	pp := info.Model.Preprocess
+	return c.trials.measure(ctx, pace{
+		preset: info.Model.Preset, width: pp.Width, height: pp.Height, channels: pp.Channels, batch: info.Train.Batch,
+		device: o.Compute.Device, threads: o.Compute.Threads,
+	}, anew, func(ctx context.Context) (train.Estimate, error) {
+		if err := free(); err != nil {
+			return train.Estimate{}, err
+		}
+		return train.Measure(ctx, info.Model, info.Train, o.Compute)
+	})
+}
+
+// Bounds of Within in seconds.
+const withinMin, withinMax = 1, 30 * 24 * 3600
 
 // options is how runs are trained, with the settings' device and threads where the request leaves them open.
 func (c *core) options(device string, threads int) runs.Options {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"unnoise/app/demo"
+	"unnoise/app/events"
 )
 
 // demoSteps bounds the steps of the demo on very slow and very fast computers.
@@ -19,7 +20,10 @@ func (s trainingService) StartDemo(ctx context.Context, progress ProgressFunc) e
 		return err
 	}
 	req.Name, req.Warmup, req.Seed, req.Steps = "Demo", 50, demo.Seed, demoStepsMax
-	est, err := s.Estimate(ctx, req, progress)
+	if progress != nil {
+		progress(Progress{Phase: events.T("Measuring this computer")})
+	}
+	est, err := s.Estimate(ctx, req, false)
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,7 @@ type core struct {
 	sup    *supervisor
 	index  indexer
 	smooth smooths
+	trials trials
 	sample sync.Mutex // one gallery is made at a time
 
 	datasetMu sync.Mutex // one change of a dataset.json at a time

@@ -313,6 +313,61 @@ func small(t *testing.T, s *Studio, dataset, name string, steps int64) TrainRequ
 	return req
 }
 
+// A training that may take so long is measured when it starts, and the number of steps is kept with the run. Nothing is
+// measured beside a training: it would slow it down and say little.
+func TestTrainingWithinATime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains a real network")
+	}
+	ctx := t.Context()
+	s := openStudio(t, filepath.Join(t.TempDir(), "ws"))
+	src := t.TempDir()
+	makePictures(t, src, 40)
+	d, err := s.Datasets.Import(ctx, src, "Sprites", nil)
+	require.NoError(t, err)
+	req := small(t, s, d.ID, "timed", 7)
+	req.Within = -1
+	problems, err := s.Training.Check(ctx, req)
+	require.NoError(t, err)
+	require.Len(t, problems, 1)
+
+	req.Within = 3600
+	require.NoError(t, s.Training.Start(ctx, req))
+	waitFor(t, "training", func() bool { return s.Training.Snapshot().State == JobTraining })
+	snap := s.Training.Snapshot()
+	set, err := s.Runs.Settings(ctx, snap.Run)
+	require.NoError(t, err)
+	require.Greater(t, set.Steps, int64(7))
+	require.Equal(t, set.Steps, snap.Steps)
+	require.Zero(t, set.Within, "it is settled")
+
+	est, err := s.Training.Estimate(ctx, req, false)
+	require.NoError(t, err, "it is known")
+	require.Equal(t, set.Steps, est.Steps(time.Hour))
+	req.Batch = 5
+	_, err = s.Training.Estimate(ctx, req, false)
+	require.ErrorContains(t, err, "A training runs now")
+	require.NoError(t, s.Training.Stop())
+	require.NoError(t, s.Training.Wait(ctx))
+
+	// A training that begins ends what is measured.
+	measured := make(chan error)
+	req.Batch = 40
+	go func() {
+		_, err := s.Training.Estimate(ctx, req, true)
+		measured <- err
+	}()
+	waitFor(t, "the measurement", func() bool {
+		s.core.trials.mu.Lock()
+		defer s.core.trials.mu.Unlock()
+		return s.core.trials.cancel != nil
+	})
+	require.NoError(t, s.Training.ContinueRun(ctx, snap.Run, 0))
+	require.ErrorIs(t, <-measured, context.Canceled)
+	require.NoError(t, s.Training.Stop())
+	require.NoError(t, s.Training.Wait(ctx))
+}
+
 func TestTrainSampleExport(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains a real network")
@@ -330,16 +385,13 @@ func TestTrainSampleExport(t *testing.T) {
 	problems, err := s.Training.Check(ctx, req)
 	require.NoError(t, err)
 	require.Empty(t, problems)
-	est, err := s.Training.Estimate(ctx, req, nil)
+	est, err := s.Training.Estimate(ctx, req, false)
 	require.NoError(t, err)
 	require.Positive(t, est.SecondsPerStep)
 	require.Positive(t, est.Duration)
 	require.Positive(t, est.Memory)
 	require.Positive(t, est.Disk)
 	require.Positive(t, est.Params)
-	trials, err := os.ReadDir(filepath.Join(dir, ".cache", "trials"))
-	require.NoError(t, err)
-	require.Empty(t, trials)
 
 	// Start, and see it live.
 	require.NoError(t, s.Training.Start(ctx, req))

@@ -106,6 +106,7 @@ func (s *supervisor) step() bool {
 	s.job, s.idle = j, make(chan struct{})
 	s.mu.Unlock()
 
+	s.c.trials.stop() // it would slow the training down, and measure too little
 	err := s.train(ctx, j, entry)
 	cancel()
 
@@ -360,6 +361,14 @@ func (s *supervisor) prepare(ctx context.Context, e *env, entry queue.Entry, req
 	info, err := sc.runInfo(e.ws, req, dir)
 	if err != nil {
 		return nil, err
+	}
+	if req.Within > 0 {
+		s.state(JobStarting, events.T("Measuring this computer"))
+		m, err := s.c.measured(ctx, info, s.c.options(req.Device, req.Threads), false, func() error { return nil })
+		if err != nil {
+			return nil, err
+		}
+		info.Train.Steps = m.Steps(info.Train, 0, time.Duration(req.Within)*time.Second)
 	}
 	return runs.Create(dir, info)
 }

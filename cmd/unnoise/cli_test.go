@@ -20,6 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"unnoise/app/runs"
 	"unnoise/pipeline/eval"
 	"unnoise/pipeline/picture"
 )
@@ -394,6 +395,34 @@ func TestResumeWithMoreSteps(t *testing.T) {
 	code, stdout, stderr = cli("train", "--run", run, "--resume")
 	require.Zero(t, code, stderr)
 	require.Contains(t, stdout, "Done: 5 steps")
+}
+
+// The number of steps that fit into a time is settled at the start and kept: a run that is stopped on its way goes on to
+// the same end.
+func TestTrainForATime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains a real network")
+	}
+	dir := t.TempDir()
+	data, run := pictures(t, filepath.Join(dir, "pictures"), 12), filepath.Join(dir, "run")
+	refused(t, 2, "--steps and --for: give one of them", "train", "--data", data, "--run", run, "--for", "1h", "--steps", "3")
+	refused(t, 2, "--for -1h0m0s: choose between", "train", "--data", data, "--run", run, "--for", "-1h")
+	code, stdout, stderr := cli("train", "--data", data, "--run", run, "--preset", "tiny", "--size", "8", "--batch", "2", "--for", "3s", "--json")
+	require.Zero(t, code, stderr)
+	var res trainResult
+	require.NoError(t, json.Unmarshal([]byte(stdout), &res))
+	require.True(t, res.Done)
+	require.Positive(t, res.Steps)
+	require.Contains(t, stderr, fmt.Sprintf("is %d steps", res.Steps))
+	r, err := runs.Open(run)
+	require.NoError(t, err)
+	require.Equal(t, res.Steps, r.Info().Train.Steps)
+	code, stdout, stderr = cli("train", "--run", run, "--resume", "--for", "1s", "--json")
+	require.Zero(t, code, stderr)
+	var more trainResult
+	require.NoError(t, json.Unmarshal([]byte(stdout), &more))
+	require.True(t, more.Done)
+	require.Greater(t, more.Step, res.Step)
 }
 
 func TestScan(t *testing.T) {

@@ -81,6 +81,7 @@ type trainFlags struct {
 	size                sizeFlag
 	channels            int
 	steps               int64
+	within              time.Duration
 	batch               int
 	seed                uint64
 	objective, schedule string
@@ -88,6 +89,9 @@ type trainFlags struct {
 	resume              bool
 	compute             model.Compute
 }
+
+// maxWithin bounds --for.
+const maxWithin = 30 * 24 * time.Hour
 
 // fixed are the flags that a run keeps from its beginning.
 var fixed = []string{"preset", "size", "channels", "batch", "seed", "objective", "schedule", "lr", "data"}
@@ -107,11 +111,20 @@ are the classes, and the model learns to tell them apart.
 Ctrl-C saves and ends; --resume goes on where the run stopped, however it stopped, with
 the same result as if it never had. A second Ctrl-C leaves at once.`,
 		Example: `  unnoise train --data ~/Pictures/sprites --run runs/sprites
+  unnoise train --data ~/Pictures/sprites --run runs/night --for 8h
   unnoise train --data glyphs.zip --run runs/glyphs --preset tiny --size 16 --channels 1 --steps 5000
   unnoise train --run runs/sprites --resume
   unnoise train --run runs/sprites --resume --steps 40000`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("for") {
+				switch {
+				case cmd.Flags().Changed("steps"):
+					return usage("--steps and --for: give one of them")
+				case f.within < time.Second || f.within > maxWithin:
+					return usage("--for %s: choose between 1s and %s", f.within, maxWithin)
+				}
+			}
 			if f.resume {
 				return a.resumeRun(cmd, f)
 			}
@@ -125,6 +138,7 @@ the same result as if it never had. A second Ctrl-C leaves at once.`,
 	fl.Var(&f.size, "size", "size of the pictures in pixels (default: what suits the pictures)")
 	fl.IntVar(&f.channels, "channels", 0, "1 (gray), 3 (colour) or 4 (with transparency) (default: what suits the pictures)")
 	fl.Int64Var(&f.steps, "steps", 0, "training steps (default: the preset's)")
+	fl.DurationVar(&f.within, "for", 0, "instead of --steps: as many as fit into a time, such as 1h or 90m, measured at the start")
 	fl.IntVar(&f.batch, "batch", 0, "pictures per step (default: the preset's)")
 	fl.Uint64Var(&f.seed, "seed", 0, "number that fixes everything that is drawn by chance")
 	fl.StringVar(&f.objective, "objective", "", "what the network predicts: eps, x0, v or edm (default: the preset's)")
@@ -194,11 +208,16 @@ func (a *app) newRun(cmd *cobra.Command, f trainFlags) error {
 		return err
 	}
 	info.Program = version
-	need := train.DiskUse(info.Model, c) + data.CacheBytes(rep, info.Model.Preprocess)
-	if err := disk.Require(freeSpace, f.run, need, sentence.T("this run")); err != nil {
+	if err := needRuntime(ctx); err != nil {
 		return err
 	}
-	if err := needRuntime(ctx); err != nil {
+	if f.within > 0 {
+		if info.Train.Steps, err = a.fit(ctx, info, 0, f); err != nil {
+			return err
+		}
+	}
+	need := train.DiskUse(info.Model, info.Train) + data.CacheBytes(rep, info.Model.Preprocess)
+	if err := disk.Require(freeSpace, f.run, need, sentence.T("this run")); err != nil {
 		return err
 	}
 	r, err := runs.Create(f.run, info)
@@ -213,7 +232,7 @@ func (a *app) newRun(cmd *cobra.Command, f trainFlags) error {
 func (a *app) resumeRun(cmd *cobra.Command, f trainFlags) error {
 	for _, n := range fixed {
 		if cmd.Flags().Changed(n) {
-			return usage("--%s cannot be given with --resume: a run keeps what it began with; only --steps, --threads and --device may change", n)
+			return usage("--%s cannot be given with --resume: a run keeps what it began with; only --steps or --for, --threads and --device may change", n)
 		}
 	}
 	r, err := runs.Open(f.run)
@@ -231,7 +250,32 @@ func (a *app) resumeRun(cmd *cobra.Command, f trainFlags) error {
 	if err := needRuntime(cmd.Context()); err != nil {
 		return err
 	}
+	if f.within > 0 {
+		st, err := r.Status()
+		if err != nil {
+			return err
+		}
+		steps, err := a.fit(cmd.Context(), r.Info(), st.Step, f)
+		if err != nil {
+			return err
+		}
+		if err := r.Update(func(i *runs.Info) { i.Train.Steps = steps }); err != nil {
+			return err
+		}
+	}
 	return a.trainRun(cmd.Context(), r, f.compute, nil)
+}
+
+// fit measures how many steps a run can do within the time that was given. They are kept in run.json, so that a run that
+// is stopped on the way ends where it would have.
+func (a *app) fit(ctx context.Context, info runs.Info, from int64, f trainFlags) (int64, error) {
+	est, err := train.Measure(ctx, info.Model, info.Train, f.compute)
+	if err != nil {
+		return 0, err
+	}
+	steps := est.Steps(info.Train, from, f.within)
+	a.progress.line("%.3g s a step: about %s is %d steps", est.StepSeconds, duration(f.within), steps-from)
+	return steps, nil
 }
 
 func classNote(rep *data.Report) string {

@@ -1,7 +1,6 @@
 package train
 
 import (
-	"unnoise/pipeline/data"
 	"unnoise/pipeline/diffusion"
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/rng"
@@ -10,16 +9,16 @@ import (
 
 // source makes the training batches. What it makes is a pure function of the seed and the step.
 type source struct {
-	loader *data.Loader
-	proc   diffusion.Process
-	spec   model.Spec
-	batch  int
-	dim    int
-	seed   uint64
-	x0     []float32
-	eps    []float32
-	xt     []float32
-	u      []float64
+	pictures func(step int64, x []float32, class []int64) // fills in the pictures of a step; see data.Loader.Fill
+	proc     diffusion.Process
+	spec     model.Spec
+	batch    int
+	dim      int
+	seed     uint64
+	x0       []float32
+	eps      []float32
+	xt       []float32
+	u        []float64
 }
 
 // batch is what one optimiser step consumes, and what the log needs to know of it.
@@ -30,14 +29,14 @@ type batch struct {
 	power float64 // mean square of the targets: the loss of a network that always answers zero
 }
 
-func newSource(l *data.Loader, spec model.Spec, size int, seed uint64) (*source, error) {
+func newSource(pictures func(int64, []float32, []int64), spec model.Spec, size int, seed uint64) (*source, error) {
 	proc, err := spec.Process()
 	if err != nil {
 		return nil, err
 	}
 	n := size * spec.Dim()
 	return &source{
-		loader: l, proc: proc, spec: spec, batch: size, dim: spec.Dim(), seed: seed,
+		pictures: pictures, proc: proc, spec: spec, batch: size, dim: spec.Dim(), seed: seed,
 		x0: make([]float32, n), eps: make([]float32, n), xt: make([]float32, n), u: make([]float64, size),
 	}, nil
 }
@@ -60,7 +59,7 @@ func (s *source) newBatch() *batch {
 // fill makes the batch of a step (0-based).
 func (s *source) fill(b *batch, step int64) {
 	b.step = step
-	s.loader.Fill(step, s.x0, b.in.Class)
+	s.pictures(step, s.x0, b.in.Class)
 	if len(s.spec.Classes) == 0 { // the pictures may have classes that the network is not told
 		for i := range b.in.Class {
 			b.in.Class[i] %= int64(s.spec.Preprocess.Transforms())

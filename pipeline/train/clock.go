@@ -2,20 +2,46 @@ package train
 
 import (
 	"context"
+	"math"
 	"slices"
+	"sort"
 	"time"
 
 	"unnoise/pipeline/memory"
 	"unnoise/pipeline/model"
+	"unnoise/pipeline/rng"
 	"unnoise/runtime/program"
 )
 
 // Estimate says what a run will take. Seconds are measured on this machine with this model and batch.
 type Estimate struct {
-	StepSeconds float64       `json:"step_seconds"` // one optimiser step
-	ETA         time.Duration `json:"eta"`          // for the steps left, samples and checkpoints included
-	Memory      int64         `json:"memory"`       // bytes that training adds to the process
-	Disk        int64         `json:"disk"`         // bytes the run's checkpoints, samples and log will take at most
+	StepSeconds   float64       `json:"step_seconds"`   // one optimiser step
+	SampleSeconds float64       `json:"sample_seconds"` // the losses by noise level and the grids that are due at an interval
+	SaveSeconds   float64       `json:"save_seconds"`   // one checkpoint; 0 until one was made
+	ETA           time.Duration `json:"eta"`            // for the steps left, samples and checkpoints included
+	Memory        int64         `json:"memory"`         // bytes that training adds to the process
+	Disk          int64         `json:"disk"`           // bytes the run's checkpoints, samples and log will take at most
+}
+
+// Time is what the steps after from take, samples and checkpoints included, in a run with the number of steps and the
+// intervals of c.
+func (e Estimate) Time(c Config, from int64) time.Duration {
+	s := float64(max(0, c.Steps-from))*e.StepSeconds + e.SampleSeconds*float64(intervalsLeft(from, c.Steps, c.SampleEvery)) +
+		e.SaveSeconds*float64(intervalsLeft(from, c.Steps, c.SaveEvery))
+	return time.Duration(min(s*float64(time.Second), math.MaxInt64/2))
+}
+
+// Steps is the last step that a run with the intervals of c can do within a time from where it stands; it is at least
+// the next one.
+func (e Estimate) Steps(c Config, from int64, within time.Duration) int64 {
+	if !(e.StepSeconds > 0) { // nothing is known
+		return from + 1
+	}
+	more := sort.Search(maxSteps-int(from)-1, func(n int) bool {
+		c.Steps = from + int64(n) + 2
+		return e.Time(c, from) > within
+	})
+	return from + int64(more) + 1
 }
 
 // clock keeps the durations the estimates rest on.
@@ -46,17 +72,17 @@ func (c *clock) stepSeconds() float64 {
 // eta is the time the rest of the run takes. Until a grid was made, it is reckoned by what it costs in network calls:
 // a training step takes about three times as long as a forward pass of its batch.
 func (l *loop) eta() time.Duration {
+	return l.pace().Time(l.j.Config, l.step)
+}
+
+func (l *loop) pace() Estimate {
 	c := l.j.Config
-	step := l.clock.stepSeconds()
-	left := float64(c.Steps - l.step)
-	sampling := (l.clock.measuring + l.clock.sampling).Seconds()
+	e := Estimate{StepSeconds: l.clock.stepSeconds(), SampleSeconds: (l.clock.measuring + l.clock.sampling).Seconds(), SaveSeconds: l.clock.saving.Seconds()}
 	if l.clock.sampling == 0 {
 		forwards := 2*c.SampleCount*c.SampleSteps + 2*c.EvalImages*levelBins
-		sampling = step / 3 / float64(c.Batch) * float64(forwards)
+		e.SampleSeconds = e.StepSeconds / 3 / float64(c.Batch) * float64(forwards)
 	}
-	s := left*step + sampling*float64(intervalsLeft(l.step, c.Steps, c.SampleEvery)) +
-		l.clock.saving.Seconds()*float64(intervalsLeft(l.step, c.Steps, c.SaveEvery))
-	return time.Duration(s * float64(time.Second))
+	return e
 }
 
 // intervalsLeft counts the multiples of every in (step, steps], and the end if it is none.
@@ -72,10 +98,9 @@ func intervalsLeft(step, steps, every int64) int64 {
 }
 
 func (l *loop) estimate() Estimate {
-	return Estimate{
-		StepSeconds: l.clock.stepSeconds(), ETA: l.eta(), Memory: max(l.trainer.Memory(), memory.Resident()-l.before),
-		Disk: DiskUse(l.j.Spec, l.j.Config),
-	}
+	e := l.pace()
+	e.ETA, e.Memory, e.Disk = l.eta(), max(l.trainer.Memory(), memory.Resident()-l.before), DiskUse(l.j.Spec, l.j.Config)
+	return e
 }
 
 // CheckpointBytes is the size of one checkpoint: the weights, their average and two moments, of 4 bytes a value.
@@ -97,10 +122,25 @@ func DiskUse(s model.Spec, c Config) int64 {
 	return min(kept, c.Steps/c.SaveEvery+1)*CheckpointBytes(s) + grids*grid + (c.Steps/c.LogEvery+1)*line
 }
 
-// Measure makes the training program of a job, runs two steps on scratch state and returns the estimate for the whole
-// run. It writes nothing.
-func Measure(ctx context.Context, j Job) (Estimate, error) {
-	l, err := prepare(ctx, j)
+// Measuring takes at least two steps, and more while they are so quick that this time is not over.
+const (
+	measureFor   = time.Second
+	measureSteps = 2
+)
+
+// Measure makes the training program of a run, lets it do a few steps on scratch state and pictures of noise, which cost
+// what real ones do, and returns the estimate for the whole run. It reads and writes nothing.
+func Measure(ctx context.Context, spec model.Spec, c Config, compute model.Compute) (Estimate, error) {
+	if err := spec.Validate(); err != nil {
+		return Estimate{}, err
+	}
+	if err := c.Validate(); err != nil {
+		return Estimate{}, err
+	}
+	l, err := load(ctx, Job{Spec: spec, Config: c, Compute: compute}, func(step int64, x []float32, class []int64) {
+		rng.Normal(x, rng.New(c.Seed, "measure", uint64(step)))
+		clear(class)
+	})
 	if err != nil {
 		return Estimate{}, err
 	}
@@ -108,15 +148,16 @@ func Measure(ctx context.Context, j Job) (Estimate, error) {
 	if err := l.setInitial(); err != nil {
 		return Estimate{}, err
 	}
-	for range 2 {
-		b := l.feed.next(l.step)
+	start := time.Now()
+	for n := 0; n <= measureSteps || time.Since(start) < measureFor && n < clockSteps; n++ {
+		b := l.feed.next(int64(n))
 		began := time.Now()
-		if _, err := l.trainer.Step(ctx, b.in, program.Hyper{LR: l.j.Config.lr(l.step), EMARates: []float64{l.ema.Rate(l.step + 1)}}); err != nil {
+		if _, err := l.trainer.Step(ctx, b.in, program.Hyper{LR: c.lr(0), EMARates: []float64{l.ema.Rate(1)}}); err != nil {
 			return Estimate{}, err
 		}
-		l.step++
-		l.clock.steps = []time.Duration{time.Since(began)} // the second alone counts: the first also allocates
+		if n > 0 { // the first also allocates
+			l.clock.step(time.Since(began))
+		}
 	}
-	l.step = 0
 	return l.estimate(), nil
 }

@@ -42,6 +42,9 @@ type Config struct {
 	EvalImages  int    `json:"eval_images"`  // pictures on which the loss per noise level is measured, of each part
 }
 
+// maxSteps bounds the steps of a run.
+const maxSteps = 1_000_000_000
+
 // EMAName is the name of the averaged weights in checkpoints; RawName that of the weights as trained.
 const (
 	EMAName = "ema"
@@ -64,7 +67,7 @@ func (c Config) Validate() error {
 	bad := model.Unusable
 	finite := func(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 	switch {
-	case c.Steps < 1 || c.Steps > 1e9:
+	case c.Steps < 1 || c.Steps > maxSteps:
 		return bad("steps", "%d steps: choose between 1 and 1,000,000,000", c.Steps)
 	case c.Batch < 1 || c.Batch > 4096:
 		return bad("batch", "a batch of %d pictures: choose between 1 and 4096", c.Batch)

@@ -140,7 +140,7 @@ func (l *loop) emit(e Event) {
 	}
 }
 
-// prepare checks the job and opens what a run and a measurement share.
+// prepare checks the job and makes its program.
 func prepare(ctx context.Context, j Job) (*loop, error) {
 	if err := j.Spec.Validate(); err != nil {
 		return nil, err
@@ -151,17 +151,27 @@ func prepare(ctx context.Context, j Job) (*loop, error) {
 	if j.Cache.Dim() != j.Spec.Dim() {
 		return nil, sentence.Errorf("the decoded pictures have %d values and the network takes %d: decode them again", j.Cache.Dim(), j.Spec.Dim())
 	}
+	trainIx, heldIx := j.Cache.Split(j.Config.HeldOut, j.Config.Seed)
+	if len(trainIx) < j.Config.Batch {
+		return nil, model.Unusable("batch", "there are %d pictures to train on, fewer than the batch of %d: add pictures or choose a batch of at most %d",
+			len(trainIx), j.Config.Batch, max(1, len(trainIx)))
+	}
+	l, err := load(ctx, j, data.NewLoader(j.Cache, trainIx, j.Config.Batch, j.Spec.Preprocess, j.Config.Seed).Fill)
+	if err != nil {
+		return nil, err
+	}
+	l.trainIx, l.heldIx = trainIx, heldIx
+	return l, nil
+}
+
+// load makes the training program of a job, fed with the given pictures.
+func load(ctx context.Context, j Job, pictures func(step int64, x []float32, class []int64)) (*loop, error) {
 	l := &loop{j: j, saved: -1, before: memory.Resident(), ema: NewPowerEMA(j.Config.EMAWidth), c: counters{Version: 1, LRScale: 1}}
 	var err error
 	if l.proc, err = j.Spec.Process(); err != nil {
 		return nil, err
 	}
-	l.trainIx, l.heldIx = j.Cache.Split(j.Config.HeldOut, j.Config.Seed)
-	if len(l.trainIx) < j.Config.Batch {
-		return nil, model.Unusable("batch", "there are %d pictures to train on, fewer than the batch of %d: add pictures or choose a batch of at most %d",
-			len(l.trainIx), j.Config.Batch, max(1, len(l.trainIx)))
-	}
-	src, err := newSource(data.NewLoader(j.Cache, l.trainIx, j.Config.Batch, j.Spec.Preprocess, j.Config.Seed), j.Spec, j.Config.Batch, j.Config.Seed)
+	src, err := newSource(pictures, j.Spec, j.Config.Batch, j.Config.Seed)
 	if err != nil {
 		return nil, err
 	}

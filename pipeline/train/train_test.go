@@ -379,7 +379,7 @@ func TestPauseSampleContinue(t *testing.T) {
 
 func TestMeasureWritesNothing(t *testing.T) {
 	j := testJob(t.TempDir(), makeCache(t, t.TempDir()))
-	e, err := Measure(t.Context(), j)
+	e, err := Measure(t.Context(), j.Spec, j.Config, j.Compute)
 	require.NoError(t, err)
 	require.Positive(t, e.StepSeconds)
 	require.Positive(t, e.Memory)
@@ -390,6 +390,26 @@ func TestMeasureWritesNothing(t *testing.T) {
 	_, err = Run(t.Context(), j)
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, e.Disk, folderSize(t, j.Dir), "what was foretold is enough")
+}
+
+// As many steps as fit into a time take no longer, and one more would; a run that stands somewhere goes on from there.
+func TestStepsThatFitIntoATime(t *testing.T) {
+	e := Estimate{StepSeconds: 0.5, SampleSeconds: 20, SaveSeconds: 2}
+	for _, c := range []Config{{SampleEvery: 250, SaveEvery: 250}, {SampleEvery: 100, SaveEvery: 37}, {SampleEvery: 1, SaveEvery: 1}} {
+		for _, within := range []time.Duration{time.Second, time.Minute, 10 * time.Minute, 8 * time.Hour} {
+			for _, from := range []int64{0, 1, 999} {
+				c.Steps = e.Steps(c, from, within)
+				require.Greater(t, c.Steps, from, "at least one")
+				if c.Steps > from+1 {
+					require.LessOrEqual(t, e.Time(c, from), within)
+				}
+				c.Steps++
+				require.Greater(t, e.Time(c, from), within)
+			}
+		}
+	}
+	c := Config{SampleEvery: 250, SaveEvery: 250}
+	require.EqualValues(t, 6100, e.Steps(c, 0, time.Hour), "3050 s of steps and 25 pauses of 22 s")
 }
 
 func folderSize(t *testing.T, dir string) (n int64) {
@@ -450,7 +470,7 @@ func TestFeederIsAPureFunctionOfTheStep(t *testing.T) {
 	j := testJob("", cache)
 	idx, _ := cache.Split(0.2, 7)
 	feed := func() *feeder {
-		s, err := newSource(data.NewLoader(cache, idx, 8, j.Spec.Preprocess, 7), j.Spec, 8, 7)
+		s, err := newSource(data.NewLoader(cache, idx, 8, j.Spec.Preprocess, 7).Fill, j.Spec, 8, 7)
 		require.NoError(t, err)
 		return newFeeder(s)
 	}

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"slices"
@@ -47,13 +48,18 @@ type setup struct {
 	name    *form.Entry
 	fields  []*fieldControl
 
+	budget    *widget.Select // how long it may take
+	times     []time.Duration
+	within    time.Duration // of a form that is filled anew
 	measure   *kit.Action
 	progress  *form.Progress
-	task      *page.Task
+	task      *page.Task // measures
 	figures   map[string]*kit.Figure
 	stale     *widget.Label
 	warnings  *fyne.Container
-	estimated bool
+	estimated bool // est is of the settings as they are
+	est       studio.Estimate
+	refused   bool // to be measured: somebody cancelled it, or it failed
 	reasons   *fyne.Container
 	queue     *fyne.Container
 	queueCard fyne.CanvasObject
@@ -68,7 +74,7 @@ type fieldControl struct {
 }
 
 func newSetup(p *Page) *setup {
-	t := &setup{p: p, presets: map[string]*kit.TapCard{}, figures: map[string]*kit.Figure{}}
+	t := &setup{p: p, presets: map[string]*kit.TapCard{}, figures: map[string]*kit.Figure{}, times: []time.Duration{10 * time.Minute, time.Hour, 8 * time.Hour, 0}, within: time.Hour}
 	t.dataset = widget.NewSelect(nil, func(string) {
 		if i := t.dataset.SelectedIndex(); !t.filling && i >= 0 {
 			t.fill(t.datasets[i].ID, t.req.Preset)
@@ -101,7 +107,14 @@ func newSetup(p *Page) *setup {
 	))
 	network := kit.Section(lang.L("Network"), lang.L("A larger network draws better and learns more slowly."), container.New(&columns{least: 250, most: 3}, cards...))
 
-	var basic, advanced []fyne.CanvasObject
+	t.budget = widget.NewSelect(nil, nil)
+	t.budget.OnChanged = func(string) {
+		if i := t.budget.SelectedIndex(); !t.filling && i >= 0 {
+			t.allow(t.times[i])
+		}
+	}
+	basic := []fyne.CanvasObject{kit.Row(lang.L("Time"), lang.L("How long the training may take: the steps that fit are measured on this computer."), t.budget)}
+	var advanced []fyne.CanvasObject
 	for _, f := range p.s.Studio.Training.Fields() {
 		switch f.Key {
 		case "dataset", "preset", "name":
@@ -134,11 +147,10 @@ func newSetup(p *Page) *setup {
 		t.figures[k.key] = kit.NewFigure(k.name, "–")
 	}
 	grid := container.NewGridWithColumns(2, t.figures["duration"], t.figures["step"], t.figures["memory"], t.figures["disk"], t.figures["images"], t.figures["params"])
-	t.measure = kit.NewAction(lang.L("Measure"), theme.HistoryIcon(), t.estimate)
+	t.measure = kit.NewAction(lang.L("Measure"), theme.HistoryIcon(), func() { t.estimate(true) })
 	t.progress = form.NewProgress(func() {
-		if t.task != nil {
-			t.task.Cancel()
-		}
+		t.refused = true
+		t.rest()
 	})
 	kit.Show(false, t.progress)
 	t.stale = kit.Muted(lang.L("Runs a few real steps with these settings, to tell what the training will take."))
@@ -246,6 +258,9 @@ func (t *setup) control(f studio.Field) (*fieldControl, fyne.CanvasObject) {
 			t.p.s.Fail(err)
 			return
 		}
+		if f.Key == "steps" {
+			t.req.Within = 0
+		}
 		t.touched(true)
 	}
 	switch f.Kind {
@@ -333,7 +348,8 @@ func (t *setup) load() {
 
 // fill puts the defaults for a dataset and a preset into the form.
 func (t *setup) fill(dataset, preset string) {
-	name := t.req.Name
+	was, again := t.req, t.ok
+	name := was.Name
 	t.filled++
 	n := t.filled
 	page.Load(t.p.s, func(ctx context.Context) (studio.TrainRequest, error) {
@@ -348,6 +364,10 @@ func (t *setup) fill(dataset, preset string) {
 		}
 		if name != "" && dataset == t.req.Dataset {
 			r.Name = name
+		}
+		r.Within = int64(t.within.Seconds())
+		if again && was.Within == 0 {
+			r.Steps, r.Within = was.Steps, 0
 		}
 		t.use(r)
 	})
@@ -394,6 +414,44 @@ func (t *setup) use(r studio.TrainRequest) {
 	t.check()
 }
 
+// allow takes a time for the whole training, or with 0 the number of steps as it stands.
+func (t *setup) allow(within time.Duration) {
+	t.req.Within = int64(within.Seconds())
+	if within > 0 {
+		t.within = within
+	}
+	t.showBudget()
+	t.touched(true)
+}
+
+// showBudget says how many steps fit into each time, and puts those of the chosen one into their entry.
+func (t *setup) showBudget() {
+	names := []string{lang.L("10 minutes"), lang.L("1 hour"), lang.L("Overnight, 8 hours"), lang.L("Own number of steps")}
+	at := len(names) - 1
+	for i, d := range t.times[:at] {
+		if t.req.Within == int64(d.Seconds()) {
+			at = i
+		}
+		if t.estimated {
+			names[i] += lang.L(": about {{.N}} steps", map[string]any{"N": page.Int(t.est.Steps(d))})
+		}
+	}
+	t.filling = true
+	defer func() { t.filling = false }()
+	t.budget.Options = names
+	t.budget.SetSelectedIndex(at)
+	t.budget.Refresh()
+	if t.req.Within == 0 || !t.estimated {
+		return
+	}
+	t.req.Steps = t.est.Steps(time.Duration(t.req.Within) * time.Second)
+	for _, c := range t.fields {
+		if c.f.Key == "steps" {
+			c.show(t.req)
+		}
+	}
+}
+
 // showFacts says what the chosen dataset is.
 func (t *setup) showFacts() {
 	for _, d := range t.datasets {
@@ -425,28 +483,38 @@ func (t *setup) showFacts() {
 // touched notes that the settings changed: they are checked again soon, and what was measured no longer holds.
 func (t *setup) touched(measured bool) {
 	t.due = time.Now().Add(250 * time.Millisecond)
-	if measured && t.estimated {
-		t.estimated = false
-		t.stale.SetText(lang.L("The settings have changed since this was measured."))
-		t.stale.Importance = widget.WarningImportance
-		t.stale.Refresh()
-		t.warnings.RemoveAll()
+	if measured {
+		t.rest()
+		t.refused = false
+		if t.estimated {
+			t.estimated = false
+			t.stale.SetText(lang.L("The settings have changed since this was measured."))
+			t.stale.Importance = widget.WarningImportance
+			t.stale.Refresh()
+			t.warnings.RemoveAll()
+		}
+		t.showBudget()
 	}
 	t.p.update()
 }
 
-// tick checks the settings when they have rested, and shows how measuring goes on.
+// rest ends what measures.
+func (t *setup) rest() {
+	if t.task != nil {
+		t.task.Cancel()
+		t.task = nil
+		kit.Show(false, t.progress)
+		kit.Show(true, t.measure)
+	}
+}
+
+// tick checks the settings when they have rested, and shows that something is measured.
 func (t *setup) tick() {
 	if !t.due.IsZero() && time.Now().After(t.due) {
 		t.check()
 	}
 	if t.task != nil && !t.task.Ended() {
-		p := t.task.Progress()
-		text := page.Text(p.Phase)
-		if left, ok := t.task.Remaining(); ok {
-			text = strings.TrimPrefix(text+" · "+lang.L("about {{.Time}} left", map[string]any{"Time": page.Duration(left)}), " · ")
-		}
-		t.progress.Set(p.Fraction(), text)
+		t.progress.Set(-1, lang.L("Measuring this computer…"))
 	}
 }
 
@@ -471,6 +539,9 @@ func (t *setup) check() {
 			t.problems, t.checked = ps, true
 			t.showProblems()
 			t.p.update()
+			if t.ready() && !t.estimated && !t.refused && t.task == nil && !t.p.s.Studio.Training.Snapshot().Busy() {
+				t.estimate(false)
+			}
 		})
 }
 
@@ -511,6 +582,9 @@ func (t *setup) showProblems() {
 		why = lang.L("A training runs now.")
 	}
 	t.measure.SetReason(why)
+	if t.req.Within > 0 && !t.estimated && why != "" {
+		t.stale.SetText(lang.L("The steps that fit into the time are measured when it starts."))
+	}
 }
 
 // ready tells whether Start may be clicked.
@@ -546,35 +620,49 @@ func (t *setup) why() string {
 	return lang.L("A setting is not valid.")
 }
 
-// estimate measures a few real steps.
-func (t *setup) estimate() {
+// estimate measures a few real steps, in the background, unless it is known how fast they are and anew does not say to
+// measure all the same.
+func (t *setup) estimate(anew bool) {
 	req := t.req
 	var est studio.Estimate
 	kit.Show(false, t.measure)
 	t.progress.Reset()
 	kit.Show(true, t.progress)
-	t.task = t.p.s.Run(lang.L("Measuring"), func(ctx context.Context, report func(page.Progress)) error {
+	var task *page.Task
+	task = t.p.s.Run(lang.L("Measuring"), func(ctx context.Context, _ func(page.Progress)) error {
 		var err error
-		est, err = t.p.s.Studio.Training.Estimate(ctx, req, report)
+		est, err = t.p.s.Studio.Training.Estimate(ctx, req, anew)
 		return err
 	}, func(err error) {
-		t.task = nil
-		kit.Show(false, t.progress)
-		kit.Show(true, t.measure)
-		if err != nil {
-			t.p.s.Fail(err)
+		if t.task != task { // its settings have changed
 			return
 		}
-		t.showEstimate(est)
+		t.rest()
+		switch {
+		case err == nil:
+			t.showEstimate(est)
+		case errors.Is(err, context.Canceled): // by a training that began
+		default:
+			t.refused = true
+			t.stale.Importance = widget.WarningImportance
+			t.stale.SetText(page.Sentence(err))
+		}
 	})
+	t.task = task
 }
 
 func (t *setup) showEstimate(e studio.Estimate) {
-	t.estimated = true
+	t.rest()
+	t.estimated, t.est = true, e
+	t.showBudget()
 	t.stale.Importance = widget.LowImportance
 	t.stale.SetText(lang.L("Measured on this computer with these settings."))
 	t.figures["step"].Set(page.Number(e.SecondsPerStep))
-	t.figures["duration"].Set(page.Duration(e.Duration))
+	d := e.Duration
+	if t.req.Within > 0 {
+		d = time.Duration(t.req.Within) * time.Second
+	}
+	t.figures["duration"].Set(page.Duration(d))
 	t.figures["images"].Set(page.Number(e.ImagesPerSec))
 	t.figures["memory"].Set(of(e.Memory, e.MemoryFree))
 	t.figures["disk"].Set(of(e.Disk, e.DiskFree))
@@ -634,9 +722,7 @@ func of(need, free int64) string {
 }
 
 func (t *setup) start() {
-	if t.task != nil {
-		t.task.Cancel()
-	}
+	t.rest()
 	req := t.req
 	t.p.main.Disable()
 	t.p.act(func(ctx context.Context) error { return t.p.s.Studio.Training.Start(ctx, req) }, func() {

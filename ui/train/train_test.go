@@ -28,30 +28,6 @@ func field(b *pagetest.Bench, value string) *form.Entry {
 	return pagetest.Find(b, func(e *form.Entry) bool { return e.Entry.Text == value })
 }
 
-func TestSettingsAreChecked(t *testing.T) {
-	b := pagetest.Open(t, train.New)
-	d := b.Dataset(40)
-	b.NeedRuntime()
-	b.Wait("Start", func() bool { o := b.Button("Start"); return o != nil && !o.Disabled() })
-	def, err := b.S.Studio.Training.Defaults(t.Context(), d.ID, "")
-	require.NoError(t, err)
-	var steps string
-	for _, f := range b.S.Studio.Training.Fields() {
-		if f.Key == "steps" {
-			steps = f.Get(def)
-		}
-	}
-	e := field(b, steps)
-	require.NotNil(t, e)
-	e.Entry.SetText("many")
-	b.Turn()
-	require.NotEmpty(t, e.Problem())
-	require.True(t, b.Button("Start").Disabled())
-	e.Entry.SetText("12")
-	b.Wait("Start", func() bool { return !b.Button("Start").Disabled() })
-	require.Empty(t, e.Problem())
-}
-
 // A real run is cloned into the form, started, held, sampled, stopped, continued and finished from the page.
 func TestTrainFromThePage(t *testing.T) {
 	if testing.Short() {
@@ -65,7 +41,6 @@ func TestTrainFromThePage(t *testing.T) {
 	b.Page.(page.Opener).Open(page.TrainLike{Run: run.ID})
 	b.Wait("the clone", func() bool { return field(b, "2") != nil && b.Button("Start") != nil })
 
-	b.Tap("Measure")
 	b.WaitText("Measured on this computer")
 	steps := field(b, "2")
 	steps.Entry.SetText("100000")
