@@ -53,7 +53,7 @@ products (SGEMM) in the same library with the same threads.`,
 }
 
 func (a *app) printBench(r bench.Result) {
-	p := func(format string, args ...any) { fmt.Fprintf(a.out, format+"\n", args...) }
+	p := func(format string, args ...any) { a.printf(format+"\n", args...) }
 	ms := func(t bench.Times) string {
 		return fmt.Sprintf("%.1f ms (%.1f to %.1f)", 1e3*t.Median, 1e3*t.Min, 1e3*t.Max)
 	}

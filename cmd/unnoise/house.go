@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -64,11 +63,11 @@ minutes, samples 64 new ones and says where they are.`,
 				return err
 			}
 			if r.Stopped {
-				fmt.Fprintf(a.out, "Stopped at step %d. Go on with: unnoise train --run %s --resume\n", r.Steps, quote(r.Run))
+				a.printf("Stopped at step %d. Go on with: unnoise train --run %s --resume\n", r.Steps, quote(r.Run))
 				return nil
 			}
-			fmt.Fprintf(a.out, "Trained for %d steps. %d new pictures: %s\n", r.Steps, demo.Samples, r.Grid)
-			fmt.Fprintf(a.out, "The run: %s\n", r.Run)
+			a.printf("Trained for %d steps. %d new pictures: %s\n", r.Steps, demo.Samples, r.Grid)
+			a.printf("The run: %s\n", r.Run)
 			return nil
 		},
 	}
@@ -99,7 +98,7 @@ SHA-256, and puts it into the user's cache folder. Nothing else in Unnoise uses 
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "ONNX Runtime %s: %s\n", lib.Version, lib.Path)
+			a.printf("ONNX Runtime %s: %s\n", lib.Version, lib.Path)
 			return nil
 		},
 	}, &cobra.Command{
@@ -112,7 +111,7 @@ SHA-256, and puts it into the user's cache folder. Nothing else in Unnoise uses 
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(a.out, lib.Path)
+			a.printf("%s\n", lib.Path)
 			return nil
 		},
 	})
@@ -146,11 +145,11 @@ func (a *app) version() *cobra.Command {
 			if a.json {
 				return a.printJSON(v)
 			}
-			fmt.Fprintf(a.out, "Unnoise %s (%s), %s, %s\n", v.Version, v.Commit, strings.TrimPrefix(v.Go, "go"), v.Platform)
+			a.printf("Unnoise %s (%s), %s, %s\n", v.Version, v.Commit, strings.TrimPrefix(v.Go, "go"), v.Platform)
 			if v.Problem != "" {
-				fmt.Fprintf(a.out, "ONNX Runtime: %s\n", v.Problem)
+				a.printf("ONNX Runtime: %s\n", v.Problem)
 			} else {
-				fmt.Fprintf(a.out, "ONNX Runtime %s: %s\n", v.Runtime, v.Library)
+				a.printf("ONNX Runtime %s: %s\n", v.Runtime, v.Library)
 			}
 			return nil
 		},

@@ -39,11 +39,15 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 func run(args []string, _ io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := interruptible(stderr)
 	defer stop()
-	a := &app{out: stdout, err: stderr}
+	out, problems := &screen{to: stdout}, &screen{to: stderr}
+	defer out.flush()
+	defer problems.flush()
+	a := &app{out: out, err: problems}
+	a.progress.w, a.progress.bare = problems, stderr
 	root := a.root()
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(out)
+	root.SetErr(problems)
 	err := root.ExecuteContext(ctx)
 	a.progress.clear()
 	if err == nil {
@@ -52,12 +56,15 @@ func run(args []string, _ io.Reader, stdout, stderr io.Writer) int {
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = errors.New("stopped before the work was done")
 	}
-	fmt.Fprintln(stderr, "unnoise: "+oneLine(err))
+	a.tell(err)
 	if errors.Is(err, errUsage) || errors.Is(err, model.ErrOption) {
 		return exitUsage
 	}
 	return exitFailed
 }
+
+// tell writes an error's sentence.
+func (a *app) tell(err error) { fmt.Fprintln(a.err, "unnoise: "+visible(oneLine(err))) }
 
 // oneLine is the error's sentence, without line breaks and without the mark that tells its kind.
 func oneLine(err error) string {
@@ -127,7 +134,6 @@ Without a subcommand it opens its window.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return a.window(cmd.Context(), workspace) },
 	}
 	root.Flags().StringVar(&workspace, "workspace", "", "folder with the datasets, runs and galleries (default: the one in the settings)")
-	a.progress.w = a.err
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%s; “%s --help” shows what there is", flagProblem(err), cmd.CommandPath())
 	})

@@ -15,6 +15,7 @@ import (
 // with a writer is ready; it is used by one goroutine.
 type progress struct {
 	w     io.Writer
+	bare  io.Writer // the terminal itself, for the bar, which moves on it
 	bar   *progressbar.ProgressBar
 	what  string
 	began time.Time
@@ -26,6 +27,9 @@ const plainEvery = 10 * time.Second
 
 // terminal reports whether w is one.
 func terminal(w io.Writer) bool {
+	if s, ok := w.(*screen); ok {
+		w = s.to
+	}
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
@@ -50,7 +54,7 @@ func (p *progress) show(what string, done, total int64, note string, eta time.Du
 	if !terminal(p.w) {
 		if now.Sub(p.last) >= plainEvery {
 			p.last = now
-			fmt.Fprintf(p.w, "%s: %d of %d%s%s\n", what, done, total, note, left)
+			fmt.Fprintf(p.w, "%s: %d of %d%s%s\n", visibleArgs([]any{what, done, total, note, left})...)
 		}
 		return
 	}
@@ -60,18 +64,18 @@ func (p *progress) show(what string, done, total int64, note string, eta time.Du
 	p.last = now
 	if p.bar == nil {
 		p.bar = progressbar.NewOptions64(max(total, 1),
-			progressbar.OptionSetWriter(p.w), progressbar.OptionSetWidth(24), progressbar.OptionSetPredictTime(false),
+			progressbar.OptionSetWriter(p.bare), progressbar.OptionSetWidth(24), progressbar.OptionSetPredictTime(false),
 			progressbar.OptionSetElapsedTime(false), progressbar.OptionUseANSICodes(true), progressbar.OptionThrottle(0))
 	}
 	p.bar.ChangeMax64(max(total, 1))
-	p.bar.Describe(fmt.Sprintf("%s %d/%d%s%s", what, done, total, note, left))
+	p.bar.Describe(visible(fmt.Sprintf("%s %d/%d%s%s", what, done, total, note, left)))
 	_ = p.bar.Set64(min(done, total))
 }
 
 // line writes a line that stays, above the bar.
 func (p *progress) line(format string, args ...any) {
 	p.clear()
-	fmt.Fprintf(p.w, format+"\n", args...)
+	fmt.Fprintf(p.w, format+"\n", visibleArgs(args)...)
 }
 
 // clear takes the bar off the screen.

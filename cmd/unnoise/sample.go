@@ -82,9 +82,9 @@ again draws only what is missing, so a stopped one can be finished.`,
 			if res.Kept > 0 {
 				kept = fmt.Sprintf(" (%d were there already)", res.Kept)
 			}
-			fmt.Fprintf(a.out, "%d pictures%s of step %d in %s\n", len(res.Files), kept, m.Checkpoint, out)
+			a.printf("%d pictures%s of step %d in %s\n", len(res.Files), kept, m.Checkpoint, out)
 			if res.Grid != "" {
-				fmt.Fprintf(a.out, "All in one: %s\n", res.Grid)
+				a.printf("All in one: %s\n", res.Grid)
 			}
 			return nil
 		},
@@ -155,7 +155,7 @@ Nothing that is there already is overwritten.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(a.out, out)
+			a.printf("%s\n", out)
 			return nil
 		},
 	}
@@ -205,13 +205,13 @@ checkpoints can be compared.`,
 			if ev.HeldOut {
 				which = "held-out pictures"
 			}
-			fmt.Fprintf(a.out, "Step %d on %d %s: loss %.5f\n", ev.Checkpoint, ev.Images, which, ev.Loss)
-			fmt.Fprintf(a.out, "%12s %12s\n", "noise σ/α", "loss")
+			a.printf("Step %d on %d %s: loss %.5f\n", ev.Checkpoint, ev.Images, which, ev.Loss)
+			a.printf("%12s %12s\n", "noise σ/α", "loss")
 			for _, l := range ev.Levels {
-				fmt.Fprintf(a.out, "%12.4g %12.5f\n", l.Sigma, l.Loss)
+				a.printf("%12.4g %12.5f\n", l.Sigma, l.Loss)
 			}
 			if b := ev.Bound; b != nil {
-				fmt.Fprintf(a.out, "At most %.3f ± %.3f bits per dimension: prior %.4f, steps %.3f, decoder %.3f\n",
+				a.printf("At most %.3f ± %.3f bits per dimension: prior %.4f, steps %.3f, decoder %.3f\n",
 					b.BitsPerDim, b.StandardError, b.Prior, b.Steps, b.Decoder)
 			}
 			return nil

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -50,16 +49,10 @@ func (a *app) decoding(p data.Progress) {
 	a.progress.show(p.What, int64(p.Done), int64(p.Total), "", 0)
 }
 
-func (a *app) printJSON(v any) error {
-	e := json.NewEncoder(a.out)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
-
 const maxListed = 20
 
 func (a *app) printReport(rep *data.Report) {
-	p := func(format string, args ...any) { fmt.Fprintf(a.out, format+"\n", args...) }
+	p := func(format string, args ...any) { a.printf(format+"\n", args...) }
 	p("%s: %d usable pictures", rep.Path, len(rep.Items))
 	if len(rep.Classes) > 0 {
 		p("Classes:")
@@ -100,6 +93,6 @@ func firstOf[T any](s []T) []T { return s[:min(maxListed, len(s))] }
 
 func (a *app) more(n int) {
 	if n > maxListed {
-		fmt.Fprintf(a.out, "  and %d more; --json lists all\n", n-maxListed)
+		a.printf("  and %d more; --json lists all\n", n-maxListed)
 	}
 }

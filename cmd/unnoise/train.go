@@ -355,18 +355,21 @@ func (a *app) trainRun(ctx context.Context, r *runs.Run, compute model.Compute, 
 		return a.printJSON(res)
 	}
 	if out.Done {
-		fmt.Fprintf(a.out, "Done: %d steps. Sample it with: unnoise sample --run %s --n 64 --out DIR\n", out.Step, quote(r.Dir))
+		a.printf("Done: %d steps. Sample it with: unnoise sample --run %s --n 64 --out DIR\n", out.Step, quote(r.Dir))
 	} else {
-		fmt.Fprintf(a.out, "Stopped at step %d of %d, saved. Go on with: unnoise train --run %s --resume\n", out.Step, res.Steps, quote(r.Dir))
+		a.printf("Stopped at step %d of %d, saved. Go on with: unnoise train --run %s --resume\n", out.Step, res.Steps, quote(r.Dir))
 	}
 	return nil
 }
 
 // quote makes a path safe to paste into a shell.
 func quote(path string) string {
-	if strings.ContainsFunc(path, func(r rune) bool {
+	switch escaped := visible(strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(path)); {
+	case visible(path) != path: // bash, zsh and ksh read it so
+		return "$'" + escaped + "'"
+	case strings.ContainsFunc(path, func(r rune) bool {
 		return !strings.ContainsRune("/._-+,:@%", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	}) {
+	}):
 		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 	}
 	return path

@@ -15,7 +15,7 @@ import (
 func (a *app) attached(use, short, long, example string, do func(ctx context.Context, s *studio.Studio) error) *cobra.Command {
 	c := a.action(use, short, example, 0, 0, func(ctx context.Context, s *studio.Studio, _ []string) error {
 		for _, n := range s.Unheard() { // what could not be read is in no list
-			fmt.Fprintln(a.err, "unnoise: "+oneLine(n.Text))
+			a.tell(n.Text)
 		}
 		return do(ctx, s)
 	})
@@ -48,7 +48,7 @@ func (a *app) table(rows [][]any) error {
 			if i > 0 {
 				fmt.Fprint(w, "\t")
 			}
-			fmt.Fprint(w, v)
+			fmt.Fprint(w, visibleArgs([]any{v})...)
 		}
 		fmt.Fprintln(w)
 	}

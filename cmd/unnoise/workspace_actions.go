@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -62,7 +61,7 @@ func (a *app) datasetImport() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%s: %d pictures, %d set aside\n", d.ID, d.Items, d.Bad)
+			a.printf("%s: %d pictures, %d set aside\n", d.ID, d.Items, d.Bad)
 			return nil
 		})
 	c.Flags().StringVar(&name, "name", "", "what to call it (default: the name of the file)")
@@ -119,7 +118,7 @@ func (a *app) queueAdd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(a.out, id)
+			a.printf("%s\n", id)
 			return nil
 		})
 	c.Flags().StringVar(&req.Preset, "preset", "", "architecture and its settings (default: the usual one)")
