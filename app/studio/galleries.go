@@ -841,7 +841,11 @@ func (s galleryService) Nearest(ctx context.Context, ref Ref, k int, progress Pr
 	}
 	out := make([]Neighbour, len(near))
 	for i, n := range near {
-		out[i] = Neighbour{Name: cache.Name(n.i), Distance: n.d, Image: thumbs.ToRGBA(cache.Image(n.i))}
+		img, err := cache.Image(n.i)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = Neighbour{Name: cache.Name(n.i), Distance: n.d, Image: thumbs.ToRGBA(img)}
 		if k := cache.Class(n.i); k >= 0 {
 			out[i].Class = cache.Classes()[k]
 		}
@@ -880,9 +884,13 @@ func nearest(ctx context.Context, cache *data.Cache, x []float32, k int, m *mete
 			}
 			hi := min(lo+chunk, cache.Len())
 			part := make([]near, 0, hi-lo)
+			pixels := make([]byte, cache.Dim())
 			for i := lo; i < hi; i++ {
+				if err := cache.Bytes(i, pixels); err != nil {
+					return err
+				}
 				var sum int64
-				for j, b := range cache.Bytes(i) {
+				for j, b := range pixels {
 					d := int64(target[j] - int32(b))
 					sum += d * d
 				}

@@ -18,8 +18,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/edsrzf/mmap-go"
-	"github.com/gofrs/flock"
 
 	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
@@ -66,12 +64,12 @@ type cacheItem struct {
 	Group string `json:"group,omitempty"`
 }
 
-// Cache is a dataset decoded once: bytes in a memory-mapped file, of which the system keeps in memory what fits. It is safe for
-// concurrent use until Close.
+// Cache is a dataset decoded once: bytes in a file, of which the system keeps in memory what fits. They are read, not mapped:
+// that is as fast (BenchmarkLoader), and where the file was cut or its drive is gone it is an error, not a signal that
+// ends the program. A Cache is safe for concurrent use until Close.
 type Cache struct {
 	m    manifest
 	file *os.File
-	mem  mmap.MMap
 }
 
 // CacheBytes is the disk space that the cache of a report takes, in bytes, rounded up.
@@ -115,10 +113,10 @@ func BuildCacheExcluding(
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return nil, sentence.Errorf("make the cache's folder: %w", err)
 	}
-	lock := flock.New(filepath.Join(dir, cacheLock)) // whoever comes second finds the cache finished
+	lock := durable.Lock(filepath.Join(dir, cacheLock)) // whoever comes second finds the cache finished
 	if _, err := lock.TryLockContext(ctx, 200*time.Millisecond); err != nil {
 		return nil, sentence.Errorf("wait for the cache of %s, which is being built: %w", dir, err)
 	}
@@ -278,17 +276,12 @@ func stale(format string, a ...any) error {
 }
 
 func readManifest(path string) (m manifest, err error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	b, err := durable.ReadFile(path, maxCacheJSON)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return m, stale("%s does not exist: build it first", path)
-	}
-	if err != nil {
-		return m, sentence.Errorf("open the cache: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	b, err := io.ReadAll(io.LimitReader(f, maxCacheJSON))
-	if err != nil {
-		return m, sentence.Errorf("read the cache: %w", err)
+	case err != nil: // perhaps by a disk that fails: what it holds can be decoded again
+		return m, stale("%s cannot be read: %w", path, err)
 	}
 	var v struct {
 		Format  string `json:"format"`
@@ -315,9 +308,9 @@ func readManifest(path string) (m manifest, err error) {
 	return m, nil
 }
 
-// open maps cache.bin and checks it against the manifest.
+// open opens cache.bin and checks it against the manifest.
 func (c *Cache) open(path string) error {
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return stale("%s does not exist", path)
 	}
@@ -332,10 +325,11 @@ func (c *Cache) open(path string) error {
 	if want := binHeader + int64(c.Dim())*int64(c.Len()); st.Size() != want {
 		return stale("%s has %d bytes instead of %d", path, st.Size(), want)
 	}
-	if c.mem, err = mmap.Map(f, mmap.RDONLY, 0); err != nil {
-		return sentence.Errorf("map %s into memory: %w", path, err)
+	head := make([]byte, binHeader)
+	if _, err := f.ReadAt(head, 0); err != nil {
+		return stale("%s cannot be read: %w", path, err)
 	}
-	if !bytes.Equal(c.mem[:binHeader], binHead(c.m.Fingerprint)) {
+	if !bytes.Equal(head, binHead(c.m.Fingerprint)) {
 		return stale("%s belongs to another %s", path, cacheJSON)
 	}
 	return c.verify(path)
@@ -346,8 +340,12 @@ func (c *Cache) verify(path string) error {
 	stride := 1 + int(int64(c.Len())*int64(c.Dim())/checked)
 	workers := runtime.GOMAXPROCS(0)
 	return forEach(context.Background(), workers, func(_ context.Context, w int) error {
+		pixels := make([]byte, c.Dim())
 		for i := w * stride; i < c.Len(); i += workers * stride {
-			if crc32.Checksum(c.Bytes(i), castagnoli) != c.m.Images[i].CRC {
+			if err := c.Bytes(i, pixels); err != nil {
+				return stale("%w", err)
+			}
+			if crc32.Checksum(pixels, castagnoli) != c.m.Images[i].CRC {
 				return stale("%s is damaged at image %s", path, c.Name(i))
 			}
 		}
@@ -384,32 +382,47 @@ func (c *Cache) Class(i int) int { return c.m.Images[i].Class }
 // Name is the name that image i has in the report.
 func (c *Cache) Name(i int) string { return c.m.Images[i].Name }
 
-// Bytes gives image i as channels × height × width bytes: a view of the mapped file, read-only and valid until Close.
-func (c *Cache) Bytes(i int) []byte {
-	dim := c.Dim()
-	at := binHeader + i*dim
-	return c.mem[at : at+dim : at+dim]
+// Bytes reads images i, i+1, … into dst, as many as fit: each is channels × height × width bytes.
+func (c *Cache) Bytes(i int, dst []byte) error {
+	if _, err := c.file.ReadAt(dst, binHeader+int64(i)*int64(c.Dim())); err != nil {
+		if e, ok := errors.AsType[*fs.PathError](err); ok {
+			err = e.Err
+		}
+		if errors.Is(err, io.EOF) {
+			err = sentence.Errorf("the file was cut short")
+		}
+		return sentence.Errorf("the decoded pictures in %s cannot be read any more (%w): they are decoded anew the next time", c.file.Name(), err)
+	}
+	return nil
 }
 
-// Read writes image i to dst as channels × height × width values in [-1, 1].
-func (c *Cache) Read(i int, dst []float32) {
-	for k, b := range c.Bytes(i) {
+// Read reads image i into dst as channels × height × width values in [-1, 1].
+func (c *Cache) Read(i int, dst []float32) error {
+	pixels := make([]byte, c.Dim())
+	if err := c.Bytes(i, pixels); err != nil {
+		return err
+	}
+	for k, b := range pixels {
 		dst[k] = unit[b]
 	}
+	return nil
 }
 
 // Image gives image i as the network sees it, as a picture of its own.
-func (c *Cache) Image(i int) image.Image { return c.m.Preprocess.toImage(c.Bytes(i)) }
+func (c *Cache) Image(i int) (image.Image, error) {
+	pixels := make([]byte, c.Dim())
+	if err := c.Bytes(i, pixels); err != nil {
+		return nil, err
+	}
+	return c.m.Preprocess.toImage(pixels), nil
+}
 
-// Close unmaps the file.
+// Close closes the file.
 func (c *Cache) Close() error {
-	var err error
-	if c.mem != nil {
-		err = c.mem.Unmap()
+	if c.file == nil {
+		return nil
 	}
-	if c.file != nil {
-		err = errors.Join(err, c.file.Close())
-		c.file = nil
-	}
+	err := c.file.Close()
+	c.file = nil
 	return err
 }

@@ -58,9 +58,9 @@ func TestCacheHoldsThePictures(t *testing.T) {
 		require.Equal(t, it.Name, c.Name(i))
 		img, err := Decode(t.Context(), rep, i)
 		require.NoError(t, err)
-		require.Zero(t, meanDifference(t, img, c.Image(i)), "nothing is resampled at the picture's own size")
+		require.Zero(t, meanDifference(t, img, shown(t, c, i)), "nothing is resampled at the picture's own size")
 		x := make([]float32, c.Dim())
-		c.Read(i, x)
+		require.NoError(t, c.Read(i, x))
 		r, g, _, _ := img.At(3, 2).RGBA()
 		require.InDelta(t, float32(r>>8)/127.5-1, x[2*8+3], 1e-6)
 		require.InDelta(t, float32(g>>8)/127.5-1, x[64+2*8+3], 1e-6)
@@ -179,7 +179,7 @@ func TestPicturesThatBecameUnusableAreSkipped(t *testing.T) {
 		require.Equal(t, rep.Items[want].Name, c.Name(i))
 		img, err := Decode(t.Context(), rep, want)
 		require.NoError(t, err)
-		require.Zero(t, meanDifference(t, img, c.Image(i)))
+		require.Zero(t, meanDifference(t, img, shown(t, c, i)))
 	}
 	_, err := BuildCacheExcluding(t.Context(), src, rep, small, names(rep), t.TempDir(), nil)
 	require.ErrorIs(t, err, ErrNoImages)
@@ -286,8 +286,8 @@ func TestInkOnNothingGetsAWhiteBackground(t *testing.T) {
 	require.Equal(t, white, rep.Background)
 	require.Empty(t, rep.Duplicates, "different glyphs")
 	c := build(t, rep, Preprocess{Width: 16, Height: 16, Channels: 1}, t.TempDir())
-	require.Equal(t, uint8(255), c.Bytes(0)[0])
-	require.Equal(t, uint8(0), c.Bytes(0)[5*16+4])
+	require.Equal(t, uint8(255), bytesOf(t, c, 0)[0])
+	require.Equal(t, uint8(0), bytesOf(t, c, 0)[5*16+4])
 }
 
 func TestPreprocessIsChecked(t *testing.T) {
@@ -446,7 +446,7 @@ func TestCancelledBuildLeavesTheOldCache(t *testing.T) {
 func TestWhatAKilledBuildLeftIsRemoved(t *testing.T) {
 	src, rep := folder(t, 4)
 	dir := t.TempDir()
-	left := filepath.Join(dir, durable.TempPrefix+"123")
+	left := filepath.Join(dir, durable.TempPrefix+"cache.bin-0123abcd")
 	write(t, left, []byte("half a cache"))
 	require.True(t, built(t, src, rep, small, nil, dir))
 	require.NoFileExists(t, left)
@@ -473,4 +473,40 @@ func TestTwoBuildsAtOnceShareTheWork(t *testing.T) {
 	}
 	require.NoError(t, g.Wait())
 	require.Equal(t, int32(1), decoded.Load(), "one decodes, the others wait for it")
+}
+
+// bytesOf and shown are image i of a cache.
+func bytesOf(t *testing.T, c *Cache, i int) []byte {
+	t.Helper()
+	b := make([]byte, c.Dim())
+	require.NoError(t, c.Bytes(i, b))
+	return b
+}
+
+func shown(t *testing.T, c *Cache, i int) image.Image {
+	t.Helper()
+	img, err := c.Image(i)
+	require.NoError(t, err)
+	return img
+}
+
+// TestLostCacheIsAnError holds that a file that is cut while it is in use is told in a sentence: a mapped one would end the
+// program.
+func TestLostCacheIsAnError(t *testing.T) {
+	dir := t.TempDir()
+	_, rep := folder(t, 11)
+	c := build(t, rep, small, dir)
+	l := NewLoader(c, seq(11), 4, small, 1)
+	x := make([]float32, 4*c.Dim())
+	require.NoError(t, l.Fill(0, x, nil))
+	require.NoError(t, os.Truncate(filepath.Join(dir, cacheBin), 0))
+	for what, err := range map[string]error{
+		"batch": l.Fill(1, x, nil), "image": c.Read(3, x), "bytes": c.Bytes(3, make([]byte, c.Dim())),
+	} {
+		require.ErrorContains(t, err, "the file was cut short", what)
+		require.ErrorContains(t, err, dir, what)
+	}
+	_, err := c.Image(0)
+	require.ErrorContains(t, err, "decoded anew")
+	build(t, rep, small, dir) // they are
 }

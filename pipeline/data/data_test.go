@@ -635,7 +635,7 @@ func TestOrientationLikePillow(t *testing.T) {
 	c := build(t, rep, Preprocess{Width: 24, Height: 24, Channels: 3, Fit: Stretch}, t.TempDir())
 	cached := map[string][]byte{}
 	for i := range c.Len() {
-		cached[c.Name(i)] = c.Bytes(i)
+		cached[c.Name(i)] = bytesOf(t, c, i)
 	}
 	for _, it := range rep.Items {
 		t.Run(it.Name, func(t *testing.T) {

@@ -123,7 +123,7 @@ func FuzzCacheJSON(f *testing.F) {
 		}
 		x := make([]float32, c.Dim())
 		for i := range c.Len() {
-			c.Read(i, x)
+			require.NoError(t, c.Read(i, x))
 			require.Less(t, c.Class(i), len(c.Classes()))
 		}
 		require.NoError(t, c.Close())

@@ -53,16 +53,22 @@ func NewLoader(c *Cache, idx []int, batch int, pp Preprocess, seed uint64) *Load
 // With augmentation the class is class·A + transform, where A is [Preprocess.Transforms]. A network that is told which transform it
 // looks at learns the plain pictures apart from the others: asked for transform 0 it draws nothing turned or mirrored.
 // Telling the network is the idea of Karras et al. 2022 (EDM), appendix F.2, there with a vector of its own.
-func (l *Loader) Fill(step int64, x []float32, class []int64) {
+//
+// It fails where the cache cannot be read any more.
+func (l *Loader) Fill(step int64, x []float32, class []int64) error {
 	n := int64(len(l.idx))
 	dim := l.cache.Dim()
 	w, h := l.pp.Width, l.pp.Height
+	src := make([]byte, dim)
 	for b := range l.batch {
 		k := step*int64(l.batch) + int64(b)
 		i := l.idx[l.permutation(k / n)[k%n]]
 		v := l.pp.draw(rng.New(l.seed, viewStream, uint64(k)))
 		base, dx, dy := v.strides(w, h)
-		src, dst := l.cache.Bytes(i), x[b*dim:(b+1)*dim]
+		dst := x[b*dim : (b+1)*dim]
+		if err := l.cache.Bytes(i, src); err != nil {
+			return err
+		}
 		for c := range l.pp.Channels {
 			s, d := src[c*w*h:(c+1)*w*h], dst[c*w*h:(c+1)*w*h]
 			for y := range h {
@@ -77,6 +83,7 @@ func (l *Loader) Fill(step int64, x []float32, class []int64) {
 			class[b] = int64(max(0, l.cache.Class(i))*l.pp.Transforms() + v.transform)
 		}
 	}
+	return nil
 }
 
 // StepsPerEpoch is how many steps show every image about once.

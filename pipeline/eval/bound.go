@@ -60,7 +60,9 @@ func VariationalBound(ctx context.Context, net model.Net, spec model.Spec, cache
 	q := newQuestions(net, spec)
 	for i, img := range idx {
 		x0 := make([]float32, dim) // kept until the network has answered
-		cache.Read(img, x0)
+		if err := cache.Read(img, x0); err != nil {
+			return nil, err
+		}
 		prior[i] = diffusion.PriorKL(x0, chain.Level(chain.T()-1), vp.PriorStd())
 		r := rng.New(o.Seed, "bound", uint64(i))
 		for k := range parts {

@@ -21,7 +21,7 @@ func TestBoundOfAConstantPrediction(t *testing.T) {
 	var prior, steps, decoder float64
 	for _, img := range all(c) {
 		x0, mean := make([]float32, c.Dim()), make([]float32, c.Dim())
-		c.Read(img, x0)
+		require.NoError(t, c.Read(img, x0))
 		var square float64
 		for i, v := range x0 {
 			mean[i] = value

@@ -70,7 +70,9 @@ func Loss(ctx context.Context, net model.Net, spec model.Spec, cache *data.Cache
 	x0, eps := make([]float32, spec.Dim()), make([]float32, spec.Dim())
 	q := newQuestions(net, spec)
 	for i, img := range idx {
-		cache.Read(img, x0)
+		if err := cache.Read(img, x0); err != nil {
+			return Result{}, err
+		}
 		for k, lvl := range levels {
 			rng.Normal(eps, rng.New(o.Seed, "eval", uint64(i*o.Levels+k)))
 			want := make([]float32, spec.Dim())

@@ -9,7 +9,7 @@ import (
 
 // source makes the training batches. What it makes is a pure function of the seed and the step.
 type source struct {
-	pictures func(step int64, x []float32, class []int64) // fills in the pictures of a step; see data.Loader.Fill
+	pictures func(step int64, x []float32, class []int64) error // fills in the pictures of a step; see data.Loader.Fill
 	proc     diffusion.Process
 	spec     model.Spec
 	batch    int
@@ -24,12 +24,13 @@ type source struct {
 // batch is what one optimiser step consumes, and what the log needs to know of it.
 type batch struct {
 	step  int64
+	err   error // why it could not be made
 	in    program.Batch
 	bin   []int   // which part of u ∈ [0,1) each picture's noise level fell in
 	power float64 // mean square of the targets: the loss of a network that always answers zero
 }
 
-func newSource(pictures func(int64, []float32, []int64), spec model.Spec, size int, seed uint64) (*source, error) {
+func newSource(pictures func(int64, []float32, []int64) error, spec model.Spec, size int, seed uint64) (*source, error) {
 	proc, err := spec.Process()
 	if err != nil {
 		return nil, err
@@ -57,9 +58,11 @@ func (s *source) newBatch() *batch {
 }
 
 // fill makes the batch of a step (0-based).
-func (s *source) fill(b *batch, step int64) {
+func (s *source) fill(b *batch, step int64) error {
 	b.step = step
-	s.pictures(step, s.x0, b.in.Class)
+	if err := s.pictures(step, s.x0, b.in.Class); err != nil {
+		return err
+	}
 	if len(s.spec.Classes) == 0 { // the pictures may have classes that the network is not told
 		for i := range b.in.Class {
 			b.in.Class[i] %= int64(s.spec.Preprocess.Transforms())
@@ -87,6 +90,7 @@ func (s *source) fill(b *batch, step int64) {
 		b.bin[i] = min(int(u*levelBins), levelBins-1)
 	}
 	b.power = power / float64(len(s.x0))
+	return nil
 }
 
 // feeder makes the next batch on a goroutine of its own while a step runs on this one.
@@ -102,11 +106,14 @@ func newFeeder(s *source) *feeder {
 }
 
 // next returns the batch of that step, valid until the next call, and starts on the one after it.
-func (f *feeder) next(step int64) *batch {
+func (f *feeder) next(step int64) (*batch, error) {
 	b := f.wait()
 	if b == nil || b.step != step {
 		b = f.bufs[f.cur]
-		f.src.fill(b, step)
+		b.err = f.src.fill(b, step)
+	}
+	if b.err != nil {
+		return nil, b.err
 	}
 	f.cur = 1
 	if b == f.bufs[1] {
@@ -116,10 +123,10 @@ func (f *feeder) next(step int64) *batch {
 	done := make(chan *batch, 1)
 	f.pending = done
 	go func() {
-		f.src.fill(other, step+1)
+		other.err = f.src.fill(other, step+1)
 		done <- other
 	}()
-	return b
+	return b, nil
 }
 
 // wait returns the batch under way once it is done, or nil. After it, no goroutine uses the source.

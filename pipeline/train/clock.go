@@ -137,9 +137,10 @@ func Measure(ctx context.Context, spec model.Spec, c Config, compute model.Compu
 	if err := c.Validate(); err != nil {
 		return Estimate{}, err
 	}
-	l, err := load(ctx, Job{Spec: spec, Config: c, Compute: compute}, func(step int64, x []float32, class []int64) {
+	l, err := load(ctx, Job{Spec: spec, Config: c, Compute: compute}, func(step int64, x []float32, class []int64) error {
 		rng.Normal(x, rng.New(c.Seed, "measure", uint64(step)))
 		clear(class)
+		return nil
 	})
 	if err != nil {
 		return Estimate{}, err
@@ -150,7 +151,10 @@ func Measure(ctx context.Context, spec model.Spec, c Config, compute model.Compu
 	}
 	start := time.Now()
 	for n := 0; n <= measureSteps || time.Since(start) < measureFor && n < clockSteps; n++ {
-		b := l.feed.next(int64(n))
+		b, err := l.feed.next(int64(n))
+		if err != nil {
+			return Estimate{}, err
+		}
 		began := time.Now()
 		if _, err := l.trainer.Step(ctx, b.in, program.Hyper{LR: c.lr(0), EMARates: []float64{l.ema.Rate(1)}}); err != nil {
 			return Estimate{}, err

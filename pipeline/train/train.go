@@ -165,7 +165,7 @@ func prepare(ctx context.Context, j Job) (*loop, error) {
 }
 
 // load makes the training program of a job, fed with the given pictures.
-func load(ctx context.Context, j Job, pictures func(step int64, x []float32, class []int64)) (*loop, error) {
+func load(ctx context.Context, j Job, pictures func(step int64, x []float32, class []int64) error) (*loop, error) {
 	l := &loop{j: j, saved: -1, before: memory.Resident(), ema: NewPowerEMA(j.Config.EMAWidth), c: counters{Version: 1, LRScale: 1}}
 	var err error
 	if l.proc, err = j.Spec.Process(); err != nil {
@@ -296,7 +296,10 @@ func (l *loop) train(ctx context.Context) error {
 			return err
 		}
 		began := time.Now()
-		b := l.feed.next(l.step)
+		b, err := l.feed.next(l.step)
+		if err != nil {
+			return err
+		}
 		lr := c.lr(l.step) * l.c.LRScale
 		res, err := l.trainer.Step(ctx, b.in, program.Hyper{LR: lr, EMARates: []float64{l.ema.Rate(l.step + 1)}})
 		if errors.Is(err, program.ErrNonFinite) {
