@@ -18,6 +18,7 @@ import (
 	"fyne.io/fyne/v2/widget"
 	"golang.org/x/sys/unix"
 
+	"unnoise/ui/kit"
 	"unnoise/ui/page"
 )
 
@@ -276,15 +277,15 @@ func describe(o fyne.CanvasObject) *node {
 		n.Kind, n.Text = "rail", string(o.page.ID())
 	case *widget.Button:
 		n.Kind, n.Text = "button", o.Text
-	case *widget.Check:
+	case *kit.Check:
 		n.Kind, n.Text = "check", o.Text
-	case *widget.Select:
+	case *kit.Select:
 		n.Kind, n.Text = "select", o.Selected
 	case *widget.Entry:
 		n.Kind, n.Text, n.Value = "entry", o.PlaceHolder, o.Text
 	case *page.Entry:
 		n.Kind, n.Text, n.Value = "entry", o.PlaceHolder, o.Text
-	case *widget.Slider:
+	case *kit.Slider:
 		n.Kind = "slider"
 	case *canvas.Text:
 		n.Kind, n.Text = "text", o.Text

@@ -37,6 +37,7 @@ type shell struct {
 	keysShown bool
 
 	applied studio.Settings // what the window looks like
+	focused fyne.Focusable  // what had the keyboard at the last tick
 
 	eventsMu sync.Mutex
 	events   []studio.Event
@@ -221,9 +222,22 @@ func (sh *shell) tick() {
 		}
 	}
 	sh.s.Tick(time.Now())
+	sh.revealFocus()
 	sh.status.tick()
 	if t, ok := sh.at.(page.Ticker); ok {
 		t.Tick()
+	}
+}
+
+// revealFocus scrolls to what has got the keyboard: Tab goes on where nothing is to be seen.
+func (sh *shell) revealFocus() {
+	f := sh.s.Window.Canvas().Focused()
+	if f == sh.focused {
+		return
+	}
+	sh.focused = f
+	if o, ok := f.(fyne.CanvasObject); ok {
+		kit.Reveal(o)
 	}
 }
 

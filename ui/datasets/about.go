@@ -24,7 +24,7 @@ type aboutTab struct {
 	source                          *widget.Label
 	images, excluded, bad, channels *kit.Figure
 	added                           *kit.Figure
-	held                            *widget.Slider
+	held                            *kit.Slider
 	heldText                        *widget.Label
 	classes, sizes                  *fyne.Container
 	filling                         bool
@@ -41,7 +41,7 @@ func (t *aboutTab) content() fyne.CanvasObject {
 	t.bad = kit.NewFigure(lang.L("Bad files"), "–")
 	t.channels = kit.NewFigure(lang.L("Suggested size"), "–")
 	t.added = kit.NewFigure(lang.L("Scanned"), "–")
-	t.held = widget.NewSlider(0, 50)
+	t.held = kit.NewSlider(0, 50)
 	t.held.Step = 1
 	t.heldText = kit.Text("")
 	t.held.OnChanged = func(float64) { t.tellHeld() }

@@ -9,7 +9,6 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/test"
-	"fyne.io/fyne/v2/widget"
 	"github.com/stretchr/testify/require"
 
 	"unnoise/app/studio"
@@ -128,7 +127,7 @@ func TestWhatTheNetworkSees(t *testing.T) {
 	b.Wait("new draws", func() bool { return drawn() >= 5*6 })
 	told := func() bool { return b.Shows("turned") || b.Shows("mirrored") }
 	require.False(t, told(), "the pictures are as they are")
-	augment := pagetest.Find(b, func(c *widget.Check) bool { return c.Text == "Turn and mirror, and tell the network" })
+	augment := pagetest.Find(b, func(c *kit.Check) bool { return c.Text == "Turn and mirror, and tell the network" })
 	augment.SetChecked(true)
 	b.Wait("what was done to them", told)
 }

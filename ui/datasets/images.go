@@ -24,9 +24,9 @@ type imagesTab struct {
 	grid   *imagegrid.Grid[studio.Ref]
 	list   *itemList
 	search *page.Entry
-	class  *widget.Select
-	which  *widget.Select
-	zoom   *widget.Slider
+	class  *kit.Select
+	which  *kit.Select
+	zoom   *kit.Slider
 	count  *widget.Label
 	act    *widget.Button
 
@@ -92,12 +92,12 @@ func (t *imagesTab) content() fyne.CanvasObject {
 		}
 		t.load()
 	}
-	t.class = widget.NewSelect(nil, filter)
-	t.which = widget.NewSelect([]string{lang.L("All in use"), lang.L("Held out"), lang.L("Excluded")}, filter)
+	t.class = kit.NewSelect(nil, filter)
+	t.which = kit.NewSelect([]string{lang.L("All in use"), lang.L("Held out"), lang.L("Excluded")}, filter)
 	t.filling = true
 	t.which.SetSelectedIndex(inTraining)
 	t.filling = false
-	t.zoom = widget.NewSlider(0, float64(len(imagegrid.Sizes)-1))
+	t.zoom = kit.NewSlider(0, float64(len(imagegrid.Sizes)-1))
 	t.zoom.Step = 1
 	t.zoom.SetValue(float64(t.grid.Zoom()))
 	t.zoom.OnChanged = func(v float64) { t.grid.SetZoom(int(v)) }

@@ -33,8 +33,8 @@ type networkTab struct {
 	first int // an item the user asked for, or -1
 
 	width, height *page.Entry
-	channels, fit *widget.Select
-	flip, augment *widget.Check
+	channels, fit *kit.Select
+	flip, augment *kit.Check
 	note          *widget.Label
 	rows          *fyne.Container
 
@@ -63,10 +63,10 @@ func (t *networkTab) content() fyne.CanvasObject {
 		return e
 	}
 	t.width, t.height = size(), size()
-	t.channels = widget.NewSelect([]string{lang.L("Grey"), lang.L("Colour"), lang.L("Colour and transparency")}, func(string) { t.changed() })
-	t.fit = widget.NewSelect([]string{lang.L("Crop the middle"), lang.L("Fit with bars"), lang.L("Stretch")}, func(string) { t.changed() })
-	t.flip = widget.NewCheck(lang.L("Mirror at random"), func(bool) { t.changed() })
-	t.augment = widget.NewCheck(lang.L("Turn and mirror, and tell the network"), func(bool) { t.changed() })
+	t.channels = kit.NewSelect([]string{lang.L("Grey"), lang.L("Colour"), lang.L("Colour and transparency")}, func(string) { t.changed() })
+	t.fit = kit.NewSelect([]string{lang.L("Crop the middle"), lang.L("Fit with bars"), lang.L("Stretch")}, func(string) { t.changed() })
+	t.flip = kit.NewCheck(lang.L("Mirror at random"), func(bool) { t.changed() })
+	t.augment = kit.NewCheck(lang.L("Turn and mirror, and tell the network"), func(bool) { t.changed() })
 	reroll := kit.Button(lang.L("Roll again"), icons.Dice, widget.HighImportance, func() { t.seed++; t.draw() })
 	other := kit.Button(lang.L("Other images"), theme.ViewRefreshIcon(), widget.MediumImportance, func() { t.first = -1; t.pick() })
 	t.note = kit.Muted("")

@@ -20,7 +20,7 @@ import (
 type badTab struct {
 	d     *detail
 	stale bool
-	list  *widget.List
+	list  *kit.List
 	none  *widget.Label
 	files []studio.BadFile
 }
@@ -30,7 +30,7 @@ func newBadTab(d *detail) *badTab { return &badTab{d: d, stale: true} }
 func (t *badTab) content() fyne.CanvasObject {
 	t.none = kit.Muted(lang.L("Every file could be read."))
 	kit.Show(false, t.none)
-	t.list = widget.NewList(func() int { return len(t.files) }, func() fyne.CanvasObject {
+	t.list = kit.NewList(func() int { return len(t.files) }, func() fyne.CanvasObject {
 		return container.New(layout.NewCustomPaddedVBoxLayout(-12), kit.Ellipsis("", true), kit.Ellipsis("", false))
 	}, func(i widget.ListItemID, o fyne.CanvasObject) {
 		box := o.(*fyne.Container)
@@ -62,7 +62,7 @@ func (t *badTab) show() {
 type duplicatesTab struct {
 	d      *detail
 	stale  bool
-	list   *widget.List
+	list   *kit.List
 	note   *widget.Label
 	all    *widget.Button
 	groups [][]int
@@ -77,7 +77,7 @@ func (t *duplicatesTab) content() fyne.CanvasObject {
 	t.note = kit.Muted("")
 	t.all = kit.Button(lang.L("Keep the first of each group"), theme.ConfirmIcon(), widget.MediumImportance, t.keepFirst)
 	kit.Show(false, t.all)
-	t.list = widget.NewList(func() int { return len(t.groups) }, func() fyne.CanvasObject {
+	t.list = kit.NewList(func() int { return len(t.groups) }, func() fyne.CanvasObject {
 		r := newGroupRow(t)
 		t.rows[r] = struct{}{}
 		return r

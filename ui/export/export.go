@@ -157,8 +157,8 @@ func Images(s *page.Services, name string, refs []studio.Ref) {
 		s.Toast(lang.L("Select pictures first."))
 		return
 	}
-	meta := func() *widget.Check {
-		c := widget.NewCheck(lang.L("Keep the metadata (how each picture was made) in the files"), func(bool) { s.LetGo() })
+	meta := func() *kit.Check {
+		c := kit.NewCheck(lang.L("Keep the metadata (how each picture was made) in the files"), func(bool) { s.LetGo() })
 		c.Checked = true
 		return c
 	}
@@ -167,7 +167,7 @@ func Images(s *page.Services, name string, refs []studio.Ref) {
 	cols, colsOf := whole(s, 0, 0, 1000)
 	spacing, spacingOf := whole(s, 2, 0, 256)
 	scale, scaleOf := whole(s, 1, 1, 32)
-	labels := widget.NewCheck(lang.L("Label each picture with its class and seed"), func(bool) { s.LetGo() })
+	labels := kit.NewCheck(lang.L("Label each picture with its class and seed"), func(bool) { s.LetGo() })
 	sheet := container.NewVBox(
 		kit.Row(lang.L("Columns"), lang.L("0 makes the sheet about square."), cols),
 		kit.Row(lang.L("Spacing"), lang.L("Pixels between the pictures and around them."), spacing),
@@ -255,7 +255,7 @@ func TimeLapse(s *page.Services, run studio.Run) {
 			s.Toast(lang.L("This run has no sample grids yet."))
 			return
 		}
-		pick := widget.NewSelect(names, nil)
+		pick := kit.NewSelect(names, nil)
 		pick.SetSelectedIndex(0)
 		x := &exporter{s: s, name: run.Name, kinds: animations(s, 6, 2, func(ctx context.Context, out string, opt studio.AnimationOptions, report studio.ProgressFunc) error {
 			return s.Studio.Export.TimeLapse(ctx, run.ID, codes[max(pick.SelectedIndex(), 0)], out, opt, report)
@@ -275,7 +275,7 @@ func Model(s *page.Services, model string, checkpoint int64) {
 		for i, w := range m.Weights {
 			names[i] = runview.WeightsName(w)
 		}
-		pick := widget.NewSelect(names, nil)
+		pick := kit.NewSelect(names, nil)
 		if len(names) > 0 {
 			pick.SetSelectedIndex(0)
 		}

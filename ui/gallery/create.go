@@ -43,10 +43,10 @@ type creation struct {
 	weights     []string
 	samplers    []studio.SamplerInfo
 
-	model, checkpoint, weight, sampler, class, into *widget.Select
+	model, checkpoint, weight, sampler, class, into *kit.Select
 	help                                            *widget.Label
 	steps, eta, seed, count                         *form.Entry
-	clip                                            *widget.Check
+	clip                                            *kit.Check
 	name                                            *page.Entry
 	etaRow, classRow, nameRow, checkRow             fyne.CanvasObject
 	fields                                          *fyne.Container
@@ -76,8 +76,8 @@ func (p *Page) create(req studio.SampleRequest) {
 
 func (c *creation) build() {
 	s := c.p.s
-	pick := func(changed func(i int)) *widget.Select {
-		sel := widget.NewSelect(nil, nil)
+	pick := func(changed func(i int)) *kit.Select {
+		sel := kit.NewSelect(nil, nil)
 		sel.PlaceHolder = "–"
 		sel.OnChanged = func(string) {
 			if i := sel.SelectedIndex(); !c.filling && i >= 0 {
@@ -148,7 +148,7 @@ func (c *creation) build() {
 	for _, e := range []*form.Entry{c.steps, c.eta, c.seed, c.count} {
 		e.OnInvalid = c.update
 	}
-	c.clip = widget.NewCheck("", func(on bool) {
+	c.clip = kit.NewCheck("", func(on bool) {
 		c.req.Clip = on
 		c.check()
 	})

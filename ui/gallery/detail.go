@@ -40,7 +40,7 @@ type detail struct {
 	steps     []studio.TrajectoryStep
 	panes     [3]*viewer.Viewer // x_t, x̂0, ε̂
 	scrub     *viewer.Scrubber
-	which     *widget.Select
+	which     *kit.Select
 	save      *widget.Button
 	stepLine  *widget.Label
 	traceFor  studio.Ref
@@ -76,7 +76,7 @@ func newDetail(p *Page) *detail {
 	d.scrub.Post = p.s.Post
 	d.stepLine = widget.NewLabel("")
 	d.stepLine.Importance = widget.LowImportance
-	d.which = widget.NewSelect(names, nil)
+	d.which = kit.NewSelect(names, nil)
 	d.which.SetSelectedIndex(1)
 	d.save = kit.Button(lang.L("Export…"), theme.DocumentSaveIcon(), widget.MediumImportance, d.exportTrace)
 	trace := container.NewBorder(nil, container.NewVBox(d.scrub,

@@ -60,7 +60,7 @@ func TestExportsOfAGallery(t *testing.T) {
 	b.Type("Columns", "3")
 	b.Type("Spacing", "7")
 	b.Type("Enlarge", "2")
-	pagetest.Find(b, func(c *widget.Check) bool { return c.Text == "Label each picture with its class and seed" }).SetChecked(true)
+	pagetest.Find(b, func(c *kit.Check) bool { return c.Text == "Label each picture with its class and seed" }).SetChecked(true)
 	file := filepath.Join(out, "sheet.png")
 	b.Export("Contact sheet", file)
 	sheet := pagetest.PNG(t, file)

@@ -30,7 +30,7 @@ type Page struct {
 	shown bool
 	dirty bool // something changed while the page was not shown
 
-	list      *widget.List
+	list      *kit.List
 	galleries []studio.Gallery
 	rows      map[fyne.CanvasObject]string // which gallery each recycled row shows
 	selecting bool
@@ -42,9 +42,9 @@ type Page struct {
 	grid     *imagegrid.Grid[studio.Ref]
 	images   *images
 	search   *page.Entry
-	starred  *widget.Check
-	newest   *widget.Check
-	zoom     *widget.Slider
+	starred  *kit.Check
+	newest   *kit.Check
+	zoom     *kit.Slider
 	count    *widget.Label
 	noMatch  *widget.Label
 	star     *widget.Button
@@ -119,9 +119,9 @@ func (p *Page) Content() fyne.CanvasObject {
 		p.s.LetGo()
 		p.loadImages()
 	}
-	p.starred = widget.NewCheck(lang.L("Starred"), filter)
-	p.newest = widget.NewCheck(lang.L("Newest first"), filter)
-	p.zoom = widget.NewSlider(0, float64(len(imagegrid.Sizes)-1))
+	p.starred = kit.NewCheck(lang.L("Starred"), filter)
+	p.newest = kit.NewCheck(lang.L("Newest first"), filter)
+	p.zoom = kit.NewSlider(0, float64(len(imagegrid.Sizes)-1))
 	p.zoom.Step = 1
 	p.zoom.Value = float64(p.grid.Zoom())
 	p.zoom.OnChanged = func(v float64) { p.grid.SetZoom(int(v)) }
@@ -156,7 +156,8 @@ func (p *Page) Content() fyne.CanvasObject {
 		[]fyne.CanvasObject{p.search, p.starred, p.newest, zoom, shown},
 		[]fyne.CanvasObject{p.count, p.star, p.save, p.compare, p.blend, p.remove, done})
 
-	p.list = widget.NewList(func() int { return len(p.galleries) + 1 }, p.newRow, p.fillRow)
+	p.list = kit.NewList(func() int { return len(p.galleries) + 1 }, p.newRow, p.fillRow)
+	p.list.Arrows = true
 	p.list.OnSelected = func(i widget.ListItemID) {
 		id := ""
 		if i > 0 && i <= len(p.galleries) {

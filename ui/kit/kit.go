@@ -18,12 +18,13 @@ type Surface struct {
 	widget.BaseWidget
 	fill, border fyne.ThemeColorName
 	radius       float32
+	width        float32 // of the border
 	content      fyne.CanvasObject
 }
 
 // NewSurface puts a surface behind content, which may be nil. An empty border name draws none.
 func NewSurface(fill, border fyne.ThemeColorName, radius float32, content fyne.CanvasObject) *Surface {
-	s := &Surface{fill: fill, border: border, radius: radius, content: content}
+	s := &Surface{fill: fill, border: border, radius: radius, width: 1, content: content}
 	s.ExtendBaseWidget(s)
 	return s
 }
@@ -62,7 +63,7 @@ func (r *surfaceRenderer) style() {
 	r.rect.CornerRadius = r.s.radius
 	if r.s.border != "" {
 		r.rect.StrokeColor = uitheme.Color(r.s.border)
-		r.rect.StrokeWidth = 1
+		r.rect.StrokeWidth = r.s.width
 	} else {
 		r.rect.StrokeWidth = 0
 	}

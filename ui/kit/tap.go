@@ -18,6 +18,8 @@ type TapCard struct {
 	widget.BaseWidget
 	surface *Surface
 	tapped  func()
+
+	selected, hovered, focused bool
 }
 
 // NewTapCard puts content on a card that calls tapped.
@@ -36,25 +38,75 @@ func (c *TapCard) Inside() fyne.CanvasObject { return c.surface }
 
 // Tapped implements fyne.Tappable.
 func (c *TapCard) Tapped(*fyne.PointEvent) {
+	if cv := fyne.CurrentApp().Driver().CanvasForObject(c); cv != nil {
+		cv.Unfocus() // what was typed in is left, as by a click beside it
+	}
+	c.tap()
+}
+
+func (c *TapCard) tap() {
 	if c.tapped != nil {
 		c.tapped()
 	}
 }
 
+// FocusGained implements fyne.Focusable.
+func (c *TapCard) FocusGained() {
+	c.focused = true
+	c.style()
+}
+
+// FocusLost implements fyne.Focusable.
+func (c *TapCard) FocusLost() {
+	c.focused = false
+	c.style()
+}
+
+// TypedKey implements fyne.Focusable: Space and Enter are a click.
+func (c *TapCard) TypedKey(ev *fyne.KeyEvent) {
+	switch ev.Name {
+	case fyne.KeySpace, fyne.KeyReturn, fyne.KeyEnter:
+		c.tap()
+	default:
+		handOnKey(c, ev)
+	}
+}
+
+// TypedRune implements fyne.Focusable.
+func (c *TapCard) TypedRune(r rune) {
+	if r != ' ' {
+		handOnRune(c, r)
+	}
+}
+
+func (c *TapCard) style() {
+	fill, border := uitheme.ColorNameCard, uitheme.ColorNameCardBorder
+	if c.selected {
+		fill = uitheme.ColorNameActive
+	}
+	if c.selected || c.hovered || c.focused {
+		border = theme.ColorNamePrimary
+	}
+	c.surface.width = 1
+	if c.focused {
+		c.surface.width = 3
+	}
+	c.surface.SetFill(fill, border)
+	c.surface.Refresh()
+}
+
 // SetSelected marks the card as chosen.
 func (c *TapCard) SetSelected(on bool) {
-	if on {
-		c.surface.SetFill(uitheme.ColorNameActive, theme.ColorNamePrimary)
-	} else {
-		c.surface.SetFill(uitheme.ColorNameCard, uitheme.ColorNameCardBorder)
+	if c.selected != on {
+		c.selected = on
+		c.style()
 	}
 }
 
 // MouseIn implements desktop.Hoverable.
 func (c *TapCard) MouseIn(*desktop.MouseEvent) {
-	if c.surface.border == uitheme.ColorNameCardBorder {
-		c.surface.SetFill(uitheme.ColorNameCard, theme.ColorNamePrimary)
-	}
+	c.hovered = true
+	c.style()
 }
 
 // MouseMoved implements desktop.Hoverable.
@@ -62,9 +114,8 @@ func (c *TapCard) MouseMoved(*desktop.MouseEvent) {}
 
 // MouseOut implements desktop.Hoverable.
 func (c *TapCard) MouseOut() {
-	if c.surface.fill == uitheme.ColorNameCard {
-		c.surface.SetFill(uitheme.ColorNameCard, uitheme.ColorNameCardBorder)
-	}
+	c.hovered = false
+	c.style()
 }
 
 // Cursor implements desktop.Cursorable.

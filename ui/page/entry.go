@@ -4,8 +4,11 @@ import (
 	"slices"
 
 	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/driver/desktop"
 	"fyne.io/fyne/v2/widget"
+
+	"unnoise/ui/kit"
 )
 
 // Entry is a field for text in which the window's own shortcuts (Ctrl+Enter, Ctrl+1 …) work too.
@@ -29,6 +32,35 @@ func (s *Services) NewMultiLineEntry() *Entry {
 	e.MultiLine = true
 	e.Wrapping = fyne.TextWrapWord
 	return e
+}
+
+// CreateRenderer implements fyne.Widget.
+func (e *Entry) CreateRenderer() fyne.WidgetRenderer {
+	r := e.Entry.CreateRenderer()
+	var inner *container.Scroll
+	for _, o := range r.Objects() {
+		if s, ok := o.(*container.Scroll); ok {
+			inner = s
+		}
+	}
+	return &entryRenderer{r, kit.NewWheel(e, inner)}
+}
+
+// entryRenderer is that of an entry with the wheel over it.
+type entryRenderer struct {
+	fyne.WidgetRenderer
+	wheel *kit.Wheel
+}
+
+// Objects implements fyne.WidgetRenderer.
+func (r *entryRenderer) Objects() []fyne.CanvasObject {
+	return append(slices.Clip(r.WidgetRenderer.Objects()), r.wheel)
+}
+
+// Layout implements fyne.WidgetRenderer.
+func (r *entryRenderer) Layout(size fyne.Size) {
+	r.WidgetRenderer.Layout(size)
+	r.wheel.Resize(size)
 }
 
 // FocusGained implements fyne.Focusable.

@@ -11,10 +11,10 @@ import (
 	"testing"
 
 	"fyne.io/fyne/v2/test"
-	"fyne.io/fyne/v2/widget"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"unnoise/ui/kit"
 	"unnoise/ui/page"
 	"unnoise/ui/page/pagetest"
 	"unnoise/ui/runs"
@@ -70,7 +70,7 @@ func TestExportsOfARun(t *testing.T) {
 
 	tap("Export a time-lapse…")
 	b.WaitText("Export the training as a time-lapse")
-	weights := pagetest.Find(b, func(s *widget.Select) bool { return s.Selected == "EMA" })
+	weights := pagetest.Find(b, func(s *kit.Select) bool { return s.Selected == "EMA" })
 	require.NotNil(t, weights)
 	weights.SetSelected("Raw weights")
 	b.Type("Enlarge", "2")

@@ -41,7 +41,7 @@ func newOverlay(p *Page) *overlay {
 	o := &overlay{p: p, plot: plot.New(), logs: map[string]*runLog{}}
 	o.plot.XTitle = lang.L("step")
 	o.plot.Empty = lang.L("Tick runs to compare their curves.")
-	metric := widget.NewSelect([]string{lang.L("training loss"), lang.L("held-out loss"), lang.L("gradient norm")}, nil)
+	metric := kit.NewSelect([]string{lang.L("training loss"), lang.L("held-out loss"), lang.L("gradient norm")}, nil)
 	metric.SetSelectedIndex(0)
 	metric.OnChanged = func(string) {
 		o.metric = metric.SelectedIndex()

@@ -40,12 +40,12 @@ type Page struct {
 	body     *fyne.Container
 	table    fyne.CanvasObject
 	empty    fyne.CanvasObject
-	list     *widget.List
+	list     *kit.List
 	rows     map[fyne.CanvasObject]*row
 	heads    []*widget.Button
 	search   *page.Entry
-	tag      *widget.Select
-	starred  *widget.Check
+	tag      *kit.Select
+	starred  *kit.Check
 	count    *widget.Label
 	crashes  *fyne.Container
 	overlay  *overlay
@@ -136,7 +136,7 @@ func (l tableLayout) Layout(objs []fyne.CanvasObject, s fyne.Size) {
 // row is the widgets of one recycled line of the table.
 type row struct {
 	id      string
-	mark    *widget.Check
+	mark    *kit.Check
 	star    *widget.Button
 	cover   *kit.Picture
 	labels  []*widget.Label
@@ -153,12 +153,12 @@ func (p *Page) Content() fyne.CanvasObject {
 		p.filter.Search = t
 		p.due = time.Now().Add(200 * time.Millisecond)
 	}
-	p.starred = widget.NewCheck(lang.L("Starred"), func(on bool) {
+	p.starred = kit.NewCheck(lang.L("Starred"), func(on bool) {
 		p.s.LetGo()
 		p.filter.Starred = on
 		p.load()
 	})
-	p.tag = widget.NewSelect([]string{lang.L("Any tag")}, nil)
+	p.tag = kit.NewSelect([]string{lang.L("Any tag")}, nil)
 	p.tag.SetSelectedIndex(0)
 	p.tag.OnChanged = func(t string) {
 		if p.updating {
@@ -187,7 +187,7 @@ func (p *Page) Content() fyne.CanvasObject {
 		heads = append(heads, b)
 	}
 	header := container.New(tableLayout{cols}, heads...)
-	p.list = widget.NewList(func() int { return len(p.runs) }, func() fyne.CanvasObject { return p.newRow(cols) }, p.fillRow)
+	p.list = kit.NewList(func() int { return len(p.runs) }, func() fyne.CanvasObject { return p.newRow(cols) }, p.fillRow)
 	p.list.OnSelected = func(i widget.ListItemID) {
 		if i < len(p.runs) && !p.updating {
 			p.choose(p.runs[i].ID)
@@ -207,7 +207,7 @@ func (p *Page) Content() fyne.CanvasObject {
 }
 
 func (p *Page) newRow(cols []column) fyne.CanvasObject {
-	r := &row{mark: widget.NewCheck("", nil), cover: kit.NewPicture(32, 32)}
+	r := &row{mark: kit.NewCheck("", nil), cover: kit.NewPicture(32, 32)}
 	r.star = kit.Button("", icons.StarOutline, widget.LowImportance, nil)
 	objs := []fyne.CanvasObject{r.mark, r.star, r.cover}
 	for range cols[3:] {

@@ -7,10 +7,10 @@ import (
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/test"
-	"fyne.io/fyne/v2/widget"
 	"github.com/stretchr/testify/require"
 
 	"unnoise/app/studio"
+	"unnoise/ui/kit"
 	"unnoise/ui/page"
 	"unnoise/ui/page/pagetest"
 	"unnoise/ui/runs"
@@ -41,12 +41,12 @@ func TestRuns(t *testing.T) {
 	second := b.Train(d.ID, 3)
 	require.NoError(t, b.S.Studio.Runs.SetName(ctx, second.ID, "the other"))
 	b.WaitText("the other")
-	list := pagetest.Find(b, func(*widget.List) bool { return true })
+	list := pagetest.Find(b, func(*kit.List) bool { return true })
 	require.Equal(t, 2, list.Length())
 
 	// What is selected is drawn; ticked runs are put beside it.
 	b.Wait("one curve", func() bool { _, _, _, ok := curves(b).Last("1 short"); return ok })
-	pagetest.Find(b, func(c *widget.Check) bool {
+	pagetest.Find(b, func(c *kit.Check) bool {
 		if c.Text == "" {
 			c.SetChecked(true)
 		}

@@ -27,9 +27,9 @@ import (
 type Page struct {
 	s *page.Services
 
-	device, language, theme, scale *widget.Select
+	device, language, theme, scale *kit.Select
 	deviceNote, fontNote           *widget.Label
-	threads                        *widget.Select
+	threads                        *kit.Select
 	path, used, free               *widget.Label
 	move                           *kit.Action
 	runtimeText                    *widget.Label
@@ -135,9 +135,9 @@ func (p *Page) Content() fyne.CanvasObject {
 }
 
 // choice makes a list of names; choosing one changes the settings.
-func (p *Page) choice(names []string, set func(int, *studio.Settings)) *widget.Select {
-	var sel *widget.Select
-	sel = widget.NewSelect(names, func(string) {
+func (p *Page) choice(names []string, set func(int, *studio.Settings)) *kit.Select {
+	var sel *kit.Select
+	sel = kit.NewSelect(names, func(string) {
 		if p.filling || sel.SelectedIndex() < 0 {
 			return
 		}
@@ -168,7 +168,7 @@ func (p *Page) fill() {
 	p.path.SetText(p.s.Studio.Workspace.Path())
 }
 
-func selectValue[T comparable](s *widget.Select, values []T, v T) {
+func selectValue[T comparable](s *kit.Select, values []T, v T) {
 	for i, o := range values {
 		if o == v {
 			s.SetSelectedIndex(i)

@@ -4,9 +4,9 @@ import (
 	"context"
 	"testing"
 
-	"fyne.io/fyne/v2/widget"
 	"github.com/stretchr/testify/require"
 
+	"unnoise/ui/kit"
 	"unnoise/ui/page/pagetest"
 	"unnoise/ui/settings"
 )
@@ -14,7 +14,7 @@ import (
 // choose picks an option of the list that has it.
 func choose(t *testing.T, b *pagetest.Bench, option string) {
 	t.Helper()
-	sel := pagetest.Find(b, func(s *widget.Select) bool {
+	sel := pagetest.Find(b, func(s *kit.Select) bool {
 		for _, o := range s.Options {
 			if o == option {
 				return true
@@ -44,8 +44,8 @@ func TestShowsWhatIsSet(t *testing.T) {
 	st.Theme, st.Threads = "light", 1
 	require.NoError(t, b.S.Studio.Settings.Set(context.Background(), st))
 	b.Wait("the controls", func() bool {
-		return pagetest.Find(b, func(s *widget.Select) bool { return s.Selected == "Light" }) != nil &&
-			pagetest.Find(b, func(s *widget.Select) bool { return s.Selected == "1" }) != nil
+		return pagetest.Find(b, func(s *kit.Select) bool { return s.Selected == "Light" }) != nil &&
+			pagetest.Find(b, func(s *kit.Select) bool { return s.Selected == "1" }) != nil
 	})
 	require.Equal(t, st, b.S.Studio.Settings.Get(), "showing a setting does not change it")
 }

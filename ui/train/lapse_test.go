@@ -6,9 +6,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"fyne.io/fyne/v2/widget"
 	"github.com/stretchr/testify/require"
 
+	"unnoise/ui/kit"
 	"unnoise/ui/page/pagetest"
 	"unnoise/ui/train"
 	"unnoise/ui/widgets/viewer"
@@ -40,7 +40,7 @@ func TestSliderThroughTrainingTime(t *testing.T) {
 		b.Wait(fmt.Sprint("the grid of step ", step), func() bool { return shows("ema", step) })
 		require.True(t, b.Shows(fmt.Sprint("step ", step)))
 	}
-	weights := pagetest.Find(b, func(s *widget.Select) bool { return s.Selected == "EMA" })
+	weights := pagetest.Find(b, func(s *kit.Select) bool { return s.Selected == "EMA" })
 	require.NotNil(t, weights)
 	weights.SetSelected("Raw weights")
 	b.Wait("the raw weights at the same step", func() bool { return scrub().Index() == 2 && shows("raw", 3) })

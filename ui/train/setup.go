@@ -41,14 +41,14 @@ type setup struct {
 	filling  bool
 	filled   int // counts fills, so that the answer to an older one is dropped
 
-	dataset *widget.Select
+	dataset *kit.Select
 	cover   *kit.Picture
 	facts   *widget.Label
 	presets map[string]*kit.TapCard
 	name    *form.Entry
 	fields  []*fieldControl
 
-	budget    *widget.Select // how long it may take
+	budget    *kit.Select // how long it may take
 	times     []time.Duration
 	within    time.Duration // of a form that is filled anew
 	measure   *kit.Action
@@ -69,13 +69,13 @@ type setup struct {
 type fieldControl struct {
 	f     studio.Field
 	entry *form.Entry
-	pick  *widget.Select
-	check *widget.Check
+	pick  *kit.Select
+	check *kit.Check
 }
 
 func newSetup(p *Page) *setup {
 	t := &setup{p: p, presets: map[string]*kit.TapCard{}, figures: map[string]*kit.Figure{}, times: []time.Duration{10 * time.Minute, time.Hour, 8 * time.Hour, 0}, within: time.Hour}
-	t.dataset = widget.NewSelect(nil, func(string) {
+	t.dataset = kit.NewSelect(nil, func(string) {
 		if i := t.dataset.SelectedIndex(); !t.filling && i >= 0 {
 			t.fill(t.datasets[i].ID, t.req.Preset)
 		}
@@ -107,7 +107,7 @@ func newSetup(p *Page) *setup {
 	))
 	network := kit.Section(lang.L("Network"), lang.L("A larger network draws better and learns more slowly."), container.New(&columns{least: 250, most: 3}, cards...))
 
-	t.budget = widget.NewSelect(nil, nil)
+	t.budget = kit.NewSelect(nil, nil)
 	t.budget.OnChanged = func(string) {
 		if i := t.budget.SelectedIndex(); !t.filling && i >= 0 {
 			t.allow(t.times[i])
@@ -269,7 +269,7 @@ func (t *setup) control(f studio.Field) (*fieldControl, fyne.CanvasObject) {
 		for i, ch := range f.Choices {
 			names[i] = page.Text(ch.Label)
 		}
-		c.pick = widget.NewSelect(names, nil)
+		c.pick = kit.NewSelect(names, nil)
 		c.pick.PlaceHolder = "–"
 		c.pick.OnChanged = func(string) {
 			if i := c.pick.SelectedIndex(); !t.filling && i >= 0 {
@@ -278,7 +278,7 @@ func (t *setup) control(f studio.Field) (*fieldControl, fyne.CanvasObject) {
 		}
 		return c, c.pick
 	case studio.BoolField:
-		c.check = widget.NewCheck("", func(on bool) {
+		c.check = kit.NewCheck("", func(on bool) {
 			if !t.filling {
 				set(fmt.Sprint(on))
 			}

@@ -7,6 +7,8 @@ import (
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
+
+	"unnoise/ui/kit"
 )
 
 // Toolbars puts rows of controls over a body that takes the rest. Each row is a list whose first object takes the room that is
@@ -53,7 +55,7 @@ func (m *More) menu() *fyne.Menu {
 			item := fyne.NewMenuItemWithIcon(o.Text, o.Icon, o.OnTapped)
 			item.Disabled = o.Disabled()
 			menu.Items = append(menu.Items, item)
-		case *widget.Check:
+		case *kit.Check:
 			item := fyne.NewMenuItem(o.Text, func() { o.SetChecked(!o.Checked) })
 			item.Checked, item.Disabled = o.Checked, o.Disabled()
 			menu.Items = append(menu.Items, item)

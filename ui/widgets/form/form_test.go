@@ -8,6 +8,7 @@ import (
 	"fyne.io/fyne/v2/widget"
 	"github.com/stretchr/testify/require"
 
+	"unnoise/ui/kit"
 	"unnoise/ui/page"
 )
 
@@ -75,7 +76,7 @@ func TestMoreKeepsARowOnOneLine(t *testing.T) {
 	test.NewTempApp(t)
 	tapped, more := "", NewMore()
 	button := func(name string) *widget.Button { return widget.NewButton(name, func() { tapped = name }) }
-	first, a, gone, b, check, zoom := widget.NewLabel("first"), button("one button"), button("hidden by its page"), button("another button"), widget.NewCheck("check", nil), widget.NewSlider(0, 9)
+	first, a, gone, b, check, zoom := widget.NewLabel("first"), button("one button"), button("hidden by its page"), button("another button"), kit.NewCheck("check", nil), kit.NewSlider(0, 9)
 	gone.Hide()
 	b.Disable()
 	more.Items[zoom] = func() []*fyne.MenuItem { return []*fyne.MenuItem{fyne.NewMenuItem("larger", nil)} }

@@ -51,7 +51,7 @@ type View struct {
 	grids    []studio.Grid // of the chosen weights
 	all      []studio.Grid
 	weights  string
-	chooser  *widget.Select
+	chooser  *kit.Select
 	choices  []string
 	picture  *viewer.Viewer
 	scrubber *viewer.Scrubber
@@ -94,7 +94,7 @@ func New(s *page.Services) *View {
 		}
 		return lang.L("step {{.Step}}", map[string]any{"Step": page.Int(v.grids[i].Step)})
 	}
-	v.chooser = widget.NewSelect(nil, nil)
+	v.chooser = kit.NewSelect(nil, nil)
 	v.chooser.PlaceHolder = "–"
 	v.chooser.OnChanged = func(string) {
 		if i := v.chooser.SelectedIndex(); i >= 0 && i < len(v.choices) && v.choices[i] != v.weights {
@@ -117,15 +117,15 @@ func New(s *page.Services) *View {
 // Controls are the controls of a plot of curves: log axis, steps or time, smoothing, and all of it. byTime is called when the
 // horizontal axis changes, after the plot was reset.
 func Controls(p *plot.Plot, byTime func(bool)) []fyne.CanvasObject {
-	log := widget.NewCheck(lang.L("Log axis"), p.SetLog)
+	log := kit.NewCheck(lang.L("Log axis"), p.SetLog)
 	log.SetChecked(true)
-	axis := widget.NewSelect([]string{lang.L("by step"), lang.L("by time")}, nil)
+	axis := kit.NewSelect([]string{lang.L("by step"), lang.L("by time")}, nil)
 	axis.SetSelectedIndex(0)
 	axis.OnChanged = func(string) {
 		p.Reset()
 		byTime(axis.SelectedIndex() == 1)
 	}
-	smooth := widget.NewSlider(0, 0.99)
+	smooth := kit.NewSlider(0, 0.99)
 	smooth.Step = 0.01
 	smooth.Value = studio.Smoothing
 	smooth.OnChanged = p.SetSmoothing

@@ -36,7 +36,7 @@ type Compare struct {
 	head         [2]*widget.Label
 	text         *widget.Label
 	swap         *widget.Button
-	gainer       *widget.Slider
+	gainer       *kit.Slider
 	gainRow      *fyne.Container
 	body         *fyne.Container
 	root         *fyne.Container
@@ -58,7 +58,7 @@ func NewCompare() *Compare {
 	c.text = widget.NewLabel("")
 	c.text.Truncation = fyne.TextTruncateEllipsis
 	c.swap = widget.NewButtonWithIcon(lang.L("Swap"), theme.ViewRefreshIcon(), c.Swap)
-	c.gainer = widget.NewSlider(1, 16)
+	c.gainer = kit.NewSlider(1, 16)
 	c.gainer.Step = 1
 	c.gainer.OnChanged = func(v float64) {
 		c.gain = v

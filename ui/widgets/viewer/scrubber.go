@@ -22,7 +22,7 @@ type Scrubber struct {
 	Caption func(i int) string
 
 	n      int
-	slider *widget.Slider
+	slider *kit.Slider
 	play   *widget.Button
 	text   *widget.Label
 	root   *fyne.Container
@@ -36,7 +36,7 @@ const framesPerSecond = 8
 // NewScrubber returns a scrubber with no frames.
 func NewScrubber(onChange func(int)) *Scrubber {
 	s := &Scrubber{OnChange: onChange, Post: fyne.Do}
-	s.slider = widget.NewSlider(0, 1)
+	s.slider = kit.NewSlider(0, 1)
 	s.slider.Step = 1
 	s.slider.OnChanged = func(v float64) {
 		s.caption()
