@@ -878,6 +878,7 @@ type Model struct {
 	Created    time.Time
 	Bytes      int64
 	Provenance []Fact
+	Notes      []Text // of an imported one: what was taken for granted
 	Cover      Ref
 }
 

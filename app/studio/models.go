@@ -38,6 +38,7 @@ type modelFile struct {
 	Source   string     `json:"source"` // the folder it was imported from
 	Imported time.Time  `json:"imported"`
 	Spec     model.Spec `json:"spec"`
+	Notes    []Text     `json:"notes,omitempty"` // what was taken for granted
 }
 
 func readModel(dir string) (modelFile, error) {
@@ -214,6 +215,7 @@ func (s modelService) imported(ctx context.Context, e *env, id string) (Model, e
 		{events.T("Imported from"), f.Source},
 		{events.T("Imported on"), f.Imported.Local().Format("2006-01-02 15:04")},
 	}, m.Provenance...)
+	m.Notes = f.Notes
 	return m, nil
 }
 
@@ -297,7 +299,7 @@ func (s modelService) Import(ctx context.Context, path, name string, progress Pr
 	what := events.T("Import of “{{.Name}}”", "Name", name)
 	defer s.note(e, what, filepath.Join(e.ws.Models(), workspace.FolderName(name)))()
 	newMeter(progress, events.T("Reading the model")).at(0, 3, "")
-	spec, weights, err := imports.Diffusers(abs)
+	m, err := imports.Diffusers(abs)
 	if err != nil {
 		return Model{}, err
 	}
@@ -306,7 +308,7 @@ func (s modelService) Import(ctx context.Context, path, name string, progress Pr
 	}
 	// A model that cannot be run is not taken in.
 	newMeter(progress, events.T("Trying the model")).at(1, 3, "")
-	sm, err := galleries.NewSampler(ctx, galleries.Model{Name: name, Spec: spec, Weights: weights, WeightsName: train.RawName}, 1, s.compute())
+	sm, err := galleries.NewSampler(ctx, galleries.Model{Name: name, Spec: m.Spec, Weights: m.Weights, WeightsName: train.RawName}, 1, s.compute())
 	if err != nil {
 		return Model{}, forPeople(err)
 	}
@@ -318,8 +320,8 @@ func (s modelService) Import(ctx context.Context, path, name string, progress Pr
 	if err != nil {
 		return Model{}, err
 	}
-	f := modelFile{Version: modelVersion, Name: name, Source: abs, Imported: time.Now().UTC().Truncate(time.Second), Spec: spec}
-	if err := writeModel(filepath.Join(e.ws.Models(), folder), f, weights); err != nil {
+	f := modelFile{Version: modelVersion, Name: name, Source: abs, Imported: time.Now().UTC().Truncate(time.Second), Spec: m.Spec, Notes: m.Notes}
+	if err := writeModel(filepath.Join(e.ws.Models(), folder), f, m.Weights); err != nil {
 		return Model{}, unsaved(events.T("the model"), err)
 	}
 	newMeter(progress, events.T("Saving the model")).at(3, 3, "")

@@ -510,6 +510,26 @@ func TestWorkspaceLists(t *testing.T) {
 	}
 }
 
+// A model goes out for diffusers and comes back into a workspace; what cannot be used leaves nothing there.
+func TestImport(t *testing.T) {
+	dir, ws := t.TempDir(), t.TempDir()
+	out := filepath.Join(dir, "model")
+	code, _, stderr := cli("export", "--run", trainedRun(t), "--format", "diffusers", "--out", out)
+	require.Zero(t, code, stderr)
+	code, stdout, stderr := cli("import", out, "--workspace", ws, "--name", "Pets")
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, "model:")
+	require.Contains(t, stdout, "8×8×3")
+	models, err := os.ReadDir(filepath.Join(ws, "models"))
+	require.NoError(t, err)
+	require.Len(t, models, 1)
+	require.NoError(t, os.WriteFile(filepath.Join(out, "scheduler", "scheduler_config.json"), []byte(`{"_class_name": "ScoreSdeVeScheduler"}`), 0o600))
+	refused(t, 1, "ScoreSdeVeScheduler", "import", out, "--workspace", ws)
+	models, err = os.ReadDir(filepath.Join(ws, "models"))
+	require.NoError(t, err)
+	require.Len(t, models, 1)
+}
+
 func TestNoDisplay(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("other systems always have one")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"unnoise/app/studio"
@@ -65,6 +66,32 @@ func (a *app) datasetImport() *cobra.Command {
 			return nil
 		})
 	c.Flags().StringVar(&name, "name", "", "what to call it (default: the name of the file)")
+	return c
+}
+
+func (a *app) modelImport() *cobra.Command {
+	var name string
+	c := a.action("import PATH", "Take a diffusers model into the workspace, so that it can be sampled",
+		"  unnoise import ~/models/ddpm-cifar10 --name CIFAR", 1, 1,
+		func(ctx context.Context, s *studio.Studio, args []string) error {
+			if err := needRuntime(ctx); err != nil {
+				return err
+			}
+			m, err := s.Models.Import(ctx, args[0], name, a.working)
+			a.progress.clear()
+			if err != nil {
+				return err
+			}
+			a.printf("%s: %s weights, pictures of %d×%d×%d\n", m.ID, humanize.Comma(m.Params), m.Width, m.Height, m.Channels)
+			for _, n := range m.Notes {
+				a.printf("%s\n", n)
+			}
+			return nil
+		})
+	c.Long = `Import copies the model of a diffusers pipeline (a folder with unet/ and scheduler/), or of a
+UNet2DModel alone, into the workspace. All that its files say is checked first: what cannot
+be used is refused by name, and nothing is written.`
+	c.Flags().StringVar(&name, "name", "", "what to call it (default: the name of the folder)")
 	return c
 }
 

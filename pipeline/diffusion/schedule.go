@@ -53,7 +53,7 @@ const (
 // diffusers rounds them, since near t = 0 that rounding shows (1 - ᾱ_t is about
 // 1e-4 there).
 type Schedule struct {
-	// Name is one of [ScheduleNames].
+	// Name is one of [ScheduleNames], or [OwnBetas].
 	Name string
 	// Betas is β_t in (0,1): the variance of the noise that step t adds.
 	Betas []float64
@@ -68,6 +68,10 @@ type Schedule struct {
 // squaredcos_cap_v2) and sigmoid.
 func ScheduleNames() []string { return []string{"linear", "scaled_linear", "cosine", "sigmoid"} }
 
+// OwnBetas is the name of a schedule that is none of [ScheduleNames] but a list of betas, of a model that another program
+// trained. See [FromBetas].
+const OwnBetas = "betas"
+
 // NewSchedule returns the named schedule with T levels (0 means [DefaultT]).
 // diffusers' name squaredcos_cap_v2 is understood as cosine. As in diffusers,
 // only the cosine schedule stretches with T: the β range of the others stays
@@ -76,18 +80,53 @@ func NewSchedule(name string, T int) (*Schedule, error) {
 	if T == 0 {
 		T = DefaultT
 	}
-	if T < 2 || T > maxT {
-		return nil, sentence.Errorf("a noise schedule needs between 2 and %d levels, not %d", maxT, T)
-	}
 	if name == "squaredcos_cap_v2" {
 		name = "cosine"
+	}
+	betas, err := Betas(name, T, betaStart, betaEnd)
+	if err != nil {
+		return nil, err
+	}
+	return newSchedule(name, betas), nil
+}
+
+// FromBetas returns the schedule of the betas given: each in (0,1), and so that some of the image is left at the end.
+func FromBetas(betas []float64) (*Schedule, error) {
+	if err := checkT(len(betas)); err != nil {
+		return nil, err
+	}
+	rounded := make([]float32, len(betas))
+	for t, b := range betas {
+		if rounded[t] = float32(b); !(rounded[t] > 0 && rounded[t] < 1) {
+			return nil, sentence.Errorf("beta %d of the noise schedule is %g and must lie between 0 and 1", t, b)
+		}
+	}
+	s := newSchedule(OwnBetas, rounded)
+	if s.AlphasCumprod[0] == 1 || s.AlphasCumprod[s.T()-1] < 1e-12 {
+		return nil, sentence.Errorf("the noise schedule goes from SNR %.3g to %.3g, which cannot be computed with", s.Level(0).SNR(), s.Level(s.T()-1).SNR())
+	}
+	return s, nil
+}
+
+func checkT(T int) error {
+	if T < 2 || T > maxT {
+		return sentence.Errorf("a noise schedule needs between 2 and %d levels, not %d", maxT, T)
+	}
+	return nil
+}
+
+// Betas is β_t of a named schedule of T levels that runs from start to end (cosine: from its own to its own), rounded as
+// diffusers rounds it.
+func Betas(name string, T int, start, end float64) ([]float32, error) {
+	if err := checkT(T); err != nil {
+		return nil, err
 	}
 	betas := make([]float32, T)
 	switch name {
 	case "linear":
-		linspace32(betas, betaStart, betaEnd)
+		linspace32(betas, float32(start), float32(end))
 	case "scaled_linear":
-		linspace32(betas, float32(math.Sqrt(betaStart)), float32(math.Sqrt(betaEnd)))
+		linspace32(betas, float32(math.Sqrt(start)), float32(math.Sqrt(end)))
 		for t, b := range betas {
 			betas[t] = b * b
 		}
@@ -104,12 +143,17 @@ func NewSchedule(name string, T int) (*Schedule, error) {
 		linspace32(betas, -6, 6)
 		for t, b := range betas {
 			s := 1 / (1 + float32(math.Exp(-float64(b))))
-			scaled := s * float32(betaEnd-betaStart) // its own statement: a fused multiply-add would round once, not twice
-			betas[t] = scaled + betaStart
+			scaled := s * float32(end-start) // its own statement: a fused multiply-add would round once, not twice
+			betas[t] = scaled + float32(start)
 		}
 	default:
 		return nil, sentence.Errorf("there is no noise schedule %q; choose one of %s", name, strings.Join(ScheduleNames(), ", "))
 	}
+	return betas, nil
+}
+
+func newSchedule(name string, betas []float32) *Schedule {
+	T := len(betas)
 	s := &Schedule{Name: name, Betas: make([]float64, T), Alphas: make([]float64, T), AlphasCumprod: make([]float64, T)}
 	prod := 1.0
 	for t, b := range betas {
@@ -117,7 +161,7 @@ func NewSchedule(name string, T int) (*Schedule, error) {
 		prod *= float64(a)
 		s.Betas[t], s.Alphas[t], s.AlphasCumprod[t] = float64(b), float64(a), float64(float32(prod))
 	}
-	return s, nil
+	return s
 }
 
 // linspace32 fills dst with evenly spaced float32 numbers the way torch.linspace

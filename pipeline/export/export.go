@@ -158,18 +158,22 @@ func scheduler(spec model.Spec) (class string, config map[string]any, err error)
 		return "", nil, sentence.Errorf("diffusers has no counterpart of the process %q", process.Name())
 	}
 	s := vp.Schedule()
+	beta, own := s.DiffusersName(), []float64(nil)
+	if s.Name == diffusion.OwnBetas {
+		beta, own = "linear", s.Betas // trained_betas goes before
+	}
 	return "DDPMScheduler", map[string]any{
 		"_class_name":         "DDPMScheduler",
 		"_diffusers_version":  diffusersVersion,
 		"beta_end":            0.02, // diffusion.NewSchedule's range, which is diffusers' default; a test holds it
-		"beta_schedule":       s.DiffusersName(),
+		"beta_schedule":       beta,
 		"beta_start":          0.0001,
 		"clip_sample":         true, // pictures lie in [-1,1]
 		"clip_sample_range":   1.0,
 		"num_train_timesteps": s.T(),
 		"prediction_type":     prediction,
 		"timestep_spacing":    "leading",
-		"trained_betas":       nil,
+		"trained_betas":       own,
 		"variance_type":       "fixed_small",
 	}, nil
 }

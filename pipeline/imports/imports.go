@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"unnoise/pipeline/data"
-	"unnoise/pipeline/diffusion"
 	"unnoise/pipeline/model"
 	"unnoise/runtime/safetensors"
 	"unnoise/runtime/sentence"
@@ -22,149 +21,125 @@ import (
 
 const maxJSON = 1 << 20
 
-// weightNames are the files that diffusers keeps the weights in, the best first.
-var weightNames = []string{
-	"diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors", "model.safetensors",
+// Model is a model that another program trained.
+type Model struct {
+	Spec    model.Spec
+	Weights []float32 // the flat vector of the spec's network
+	// Notes are what a person should know: what was taken for granted, and what is chosen here when pictures are drawn.
+	Notes []sentence.Text
 }
 
 // Diffusers reads the model in a folder: that of a pipeline, with unet/config.json and scheduler/scheduler_config.json, or
 // that of a network alone, with config.json and the weights side by side, which is taken for a DDPM (ε, linear schedule)
-// unless a scheduler_config.json beside it says otherwise. The weights are returned as the flat vector of the spec's network.
+// unless a scheduler_config.json beside it says otherwise. Every key of its configurations is used or refused by name.
 // The folder is hostile until checked: nothing is read that its configuration does not name, and every shape must fit.
-func Diffusers(path string) (model.Spec, []float32, error) {
-	spec, weights, err := diffusers(path)
+func Diffusers(path string) (Model, error) {
+	m, err := diffusers(path)
 	if err != nil {
-		return model.Spec{}, nil, sentence.Errorf("%s cannot be imported: %w", path, err)
+		return Model{}, sentence.Errorf("%s cannot be imported: %w", path, err)
 	}
-	return spec, weights, nil
+	return m, nil
 }
 
-func diffusers(path string) (model.Spec, []float32, error) {
+func diffusers(path string) (Model, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return Model{}, err
+	}
+	if parent := filepath.Dir(path); filepath.Base(path) == "unet" && isPipeline(parent) {
+		path = parent // the network of a pipeline, whose scheduler says what it predicts
+	}
 	net := filepath.Join(path, "unet")
 	if _, err := os.Stat(filepath.Join(net, "config.json")); errors.Is(err, fs.ErrNotExist) {
 		net = path
 	}
-	b, err := readSmall(filepath.Join(net, "config.json"))
+	cfg, err := readNetwork(filepath.Join(net, "config.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return model.Spec{}, nil, sentence.Errorf("it has neither unet/config.json nor config.json: give the folder of a diffusers pipeline or UNet2DModel")
+		return Model{}, sentence.Errorf("it has neither unet/config.json nor config.json: give the folder of a diffusers pipeline or UNet2DModel")
 	}
 	if err != nil {
-		return model.Spec{}, nil, err
+		return Model{}, err
 	}
-	cfg, err := unet.ParseConfig(b)
+	m, negate, err := describe(path, cfg)
 	if err != nil {
-		return model.Spec{}, nil, sentence.Errorf("its config.json: %w", err)
+		return Model{}, err
 	}
-	spec, err := describe(path, cfg)
-	if err != nil {
-		return model.Spec{}, nil, err
+	if m.Weights, err = readWeights(net, cfg); err != nil {
+		return Model{}, err
 	}
-	w, err := readWeights(net, cfg)
-	if err != nil {
-		return model.Spec{}, nil, err
-	}
-	return spec, w, nil
-}
-
-// scheduler is what matters here of scheduler_config.json; the defaults are those of diffusers' DDPMScheduler.
-type scheduler struct {
-	Class        string    `json:"_class_name"`
-	BetaSchedule string    `json:"beta_schedule"`
-	BetaStart    float64   `json:"beta_start"`
-	BetaEnd      float64   `json:"beta_end"`
-	Timesteps    int       `json:"num_train_timesteps"`
-	Prediction   string    `json:"prediction_type"`
-	TrainedBetas []float64 `json:"trained_betas"`
-	ZeroSNR      bool      `json:"rescale_betas_zero_snr"`
-	SigmaData    float64   `json:"sigma_data"`
-}
-
-func describe(path string, cfg unet.Config) (model.Spec, error) {
-	s := scheduler{BetaSchedule: "linear", BetaStart: 1e-4, BetaEnd: 0.02, Timesteps: 1000, Prediction: "epsilon", SigmaData: diffusion.SigmaData}
-	for _, name := range []string{filepath.Join("scheduler", "scheduler_config.json"), "scheduler_config.json"} {
-		b, err := readSmall(filepath.Join(path, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+	if negate {
+		params, err := cfg.Params()
 		if err != nil {
-			return model.Spec{}, err
+			return Model{}, err
 		}
-		if err := json.Unmarshal(b, &s); err != nil {
-			return model.Spec{}, sentence.Errorf("its %s is damaged: %w", name, err)
+		for _, p := range params {
+			if strings.HasPrefix(p.Name, "conv_out.") { // the last layer, which is linear
+				for i := range p.Len() {
+					m.Weights[p.Offset+i] = -m.Weights[p.Offset+i]
+				}
+			}
 		}
-		break
+	}
+	return m, nil
+}
+
+func isPipeline(dir string) bool {
+	for _, name := range []string{"model_index.json", filepath.Join("scheduler", "scheduler_config.json")} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func describe(path string, cfg unet.Config) (m Model, negate bool, err error) {
+	class, err := checkPipeline(path)
+	if err != nil {
+		return m, false, err
 	}
 	w, h := cfg.Size()
-	spec := model.Spec{
+	m.Spec = model.Spec{
 		Version: model.Version, UNet: cfg, Weighting: "simple",
 		Preprocess: data.Preprocess{Width: w, Height: h, Channels: cfg.InChannels, Fit: data.Crop},
 	}
-	if cfg.NumClassEmbeds != nil && *cfg.NumClassEmbeds > 1 {
-		if *cfg.NumClassEmbeds > 100_000 {
-			return spec, sentence.Errorf("it has %d classes, more than can be handled", *cfg.NumClassEmbeds)
-		}
-		for i := range *cfg.NumClassEmbeds {
-			spec.Classes = append(spec.Classes, fmt.Sprintf("class %d", i))
+	if n := cfg.Classes(); n > 1 {
+		for i := range n {
+			m.Spec.Classes = append(m.Spec.Classes, fmt.Sprintf("class %d", i))
 		}
 	}
-	if strings.HasPrefix(s.Class, "EDM") {
-		if s.SigmaData != diffusion.SigmaData {
-			return spec, sentence.Errorf("its σ_data is %g, and only %g can be used", s.SigmaData, diffusion.SigmaData)
+	var config map[string]json.RawMessage
+	for _, name := range []string{filepath.Join("scheduler", "scheduler_config.json"), "scheduler_config.json"} {
+		if config, err = readObject(filepath.Join(path, name)); !errors.Is(err, fs.ErrNotExist) {
+			break
 		}
-		spec.Objective = diffusion.ObjectiveEDM
-		return spec, spec.Validate()
 	}
-	switch {
-	case s.TrainedBetas != nil:
-		return spec, sentence.Errorf("its schedule is a list of trained betas, which cannot be used: only linear, scaled_linear, cosine and sigmoid ones can")
-	case s.ZeroSNR:
-		return spec, sentence.Errorf("its schedule is rescaled to zero SNR, which cannot be used")
-	case s.Timesteps < 1 || s.Timesteps > 100_000:
-		return spec, sentence.Errorf("it has %d training timesteps", s.Timesteps)
+	if errors.Is(err, fs.ErrNotExist) {
+		config = map[string]json.RawMessage{"_class_name": json.RawMessage(`"DDPMScheduler"`)}
+		m.Notes = append(m.Notes, sentence.T("It has no scheduler_config.json, so it is taken for a DDPM that predicts the noise of 1,000 linear steps."))
+	} else if err != nil {
+		return m, false, err
 	}
-	// A config.json rarely names the timesteps; the scheduler always does.
-	spec.UNet.NumTrainTimesteps = &s.Timesteps
-	switch s.Prediction {
-	case "epsilon":
-		spec.Objective = diffusion.ObjectiveEps
-	case "sample":
-		spec.Objective = diffusion.ObjectiveX0
-	case "v_prediction":
-		spec.Objective = diffusion.ObjectiveV
-	default:
-		return spec, sentence.Errorf("it predicts %q: only epsilon, sample and v_prediction can be used", s.Prediction)
-	}
-	names := map[string]string{"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine", "sigmoid": "sigmoid"}
-	spec.Schedule = names[s.BetaSchedule]
-	if spec.Schedule == "" {
-		return spec, sentence.Errorf("its noise schedule is %q: only linear, scaled_linear, squaredcos_cap_v2 and sigmoid can be used", s.BetaSchedule)
-	}
-	if err := spec.Validate(); err != nil {
-		return spec, err
-	}
-	return spec, sameBetas(spec, s)
-}
-
-// sameBetas makes sure that the schedule of that name runs between the betas that the model was trained with.
-func sameBetas(spec model.Spec, s scheduler) error {
-	if spec.Schedule == "cosine" {
-		return nil // it has no such ends
-	}
-	sch, err := diffusion.NewSchedule(spec.Schedule, s.Timesteps)
+	negate, noted, err := scheduled(&m.Spec, config, class)
 	if err != nil {
-		return err
+		return m, false, err
 	}
-	near := func(a, b float64) bool { return a > 0.98*b && a < 1.02*b }
-	first, last := sch.Betas[0], sch.Betas[len(sch.Betas)-1]
-	if spec.Schedule != "sigmoid" && (!near(first, s.BetaStart) || !near(last, s.BetaEnd)) {
-		return sentence.Errorf("its betas run from %g to %g, and only a %s schedule from %.3g to %.3g can be used", s.BetaStart, s.BetaEnd, spec.Schedule, first, last)
+	if len(noted) > 0 {
+		m.Notes = append(m.Notes, sentence.T("Its scheduler draws with {{.Keys}}; here that is chosen when pictures are drawn.", "Keys", strings.Join(noted, ", ")))
 	}
-	return nil
+	return m, negate, m.Spec.Validate()
 }
 
 // legacy are the names that attention had in diffusers before 0.17, and those of today.
 var legacy = []struct{ old, now string }{
 	{".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."}, {".proj_attn.", ".to_out.0."},
+}
+
+// The names of the weights' file, the best first. With ".index.json" behind or ".index" before the variant's name, the
+// file lists the parts that the weights are split into.
+var weightNames = []string{
+	"diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json",
+	"diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.safetensors.index.fp16.json",
+	"model.safetensors",
 }
 
 func readWeights(dir string, cfg unet.Config) ([]float32, error) {
@@ -178,42 +153,130 @@ func readWeights(dir string, cfg unet.Config) ([]float32, error) {
 		}
 		return nil, sentence.Errorf("it has no weights: %s is missing", weightNames[0])
 	}
-	return readFile(filepath.Join(dir, weightNames[i]), cfg)
-}
-
-// readFile reads the weights of a network; all of them must be there, and no other.
-func readFile(path string, cfg unet.Config) ([]float32, error) {
-	tensors, _, err := safetensors.Read(path)
+	path := filepath.Join(dir, weightNames[i])
+	if !strings.HasSuffix(path, ".json") {
+		return readFiles([]string{path}, cfg)
+	}
+	names, err := readIndex(path)
 	if err != nil {
 		return nil, err
 	}
-	byName := make(map[string]safetensors.Tensor, len(tensors))
-	for _, t := range tensors {
-		for _, l := range legacy {
-			t.Name = strings.Replace(t.Name, l.old, l.now, 1)
-		}
-		byName[t.Name] = t
+	for k, n := range names {
+		names[k] = filepath.Join(dir, n)
 	}
+	return readFiles(names, cfg)
+}
+
+const maxParts = 1000
+
+// readIndex returns the names of the files that an index names, all of them in its own folder.
+func readIndex(path string) ([]string, error) {
+	index, err := readObject(path)
+	if err != nil {
+		return nil, err
+	}
+	var of map[string]string
+	base := filepath.Base(path)
+	if _, err := follow(base, index, map[string]rule{"metadata": idle, "weight_map": read(&of)}); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, n := range of {
+		if !filepath.IsLocal(n) || filepath.Base(n) != n || !strings.HasSuffix(n, ".safetensors") {
+			return nil, sentence.Errorf("its %s names the file %.100q, which is not one of its folder", base, n)
+		}
+		if !slices.Contains(names, n) {
+			if names = append(names, n); len(names) > maxParts {
+				return nil, sentence.Errorf("its %s names more than %d files", base, maxParts)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil, sentence.Errorf("its %s names no files", base)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// readFiles reads the weights of a network from the files they are split into; all of them must be there, each once, and
+// no other. Nothing is read before every name and shape fits the configuration.
+func readFiles(paths []string, cfg unet.Config) ([]float32, error) {
 	params, err := cfg.Params()
 	if err != nil {
 		return nil, err
 	}
-	flat := make([]float32, cfg.NumParams())
+	missing := make(map[string]unet.Param, len(params))
 	for _, p := range params {
-		t, ok := byName[p.Name]
-		if !ok {
+		missing[p.Name] = p
+	}
+	place := make(map[string]unet.Param, len(params))
+	type part struct {
+		file   *os.File
+		header *safetensors.Header
+	}
+	var parts []part
+	defer func() {
+		for _, p := range parts {
+			_ = p.file.Close()
+		}
+	}()
+	for _, path := range paths {
+		f, err := open(path)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, part{file: f})
+		st, err := f.Stat()
+		if err != nil {
+			return nil, err
+		}
+		h, err := safetensors.ReadHeader(f, st.Size())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		parts[len(parts)-1].header = h
+		for _, t := range h.Tensors {
+			name := today(t.Name)
+			p, ok := missing[name]
+			if !ok {
+				return nil, sentence.Errorf("it has the weight %s, which its configuration does not ask for", name)
+			}
+			if !slices.Equal(t.Shape, p.Shape) && !squeezed(t.Shape, p.Shape) {
+				return nil, sentence.Errorf("its weight %s has the shape %v, and its configuration asks for %v", p.Name, t.Shape, p.Shape)
+			}
+			delete(missing, name)
+			place[t.Name] = p
+		}
+	}
+	for _, p := range params {
+		if _, ok := missing[p.Name]; ok {
 			return nil, sentence.Errorf("its weights lack %s", p.Name)
 		}
-		if !slices.Equal(t.Shape, p.Shape) && !squeezed(t.Shape, p.Shape) {
-			return nil, sentence.Errorf("its weight %s has the shape %v, and its configuration asks for %v", p.Name, t.Shape, p.Shape)
-		}
-		copy(flat[p.Offset:], t.Data)
-		delete(byName, p.Name)
 	}
-	for name := range byName {
-		return nil, sentence.Errorf("it has the weight %s, which its configuration does not ask for", name)
+	flat := make([]float32, cfg.NumParams())
+	for i, p := range parts {
+		err := p.header.ReadData(p.file, func(t safetensors.Info) ([]float32, error) {
+			to := place[t.Name]
+			return flat[to.Offset : to.Offset+to.Len()], nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", paths[i], err)
+		}
+	}
+	for _, v := range flat {
+		if v-v != 0 {
+			return nil, sentence.Errorf("its weights are not all finite numbers")
+		}
 	}
 	return flat, nil
+}
+
+// today is the present name of a weight.
+func today(name string) string {
+	for _, l := range legacy {
+		name = strings.Replace(name, l.old, l.now, 1)
+	}
+	return name
 }
 
 // squeezed reports whether a is b with dimensions of 1 at its end, as linear layers saved as 1×1 convolutions have.
@@ -222,22 +285,6 @@ func squeezed(a, b []int) bool {
 		a = a[:len(a)-1]
 	}
 	return slices.Equal(a, b)
-}
-
-func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, maxJSON+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxJSON {
-		return nil, sentence.Errorf("%s is larger than %d bytes", filepath.Base(path), maxJSON)
-	}
-	return b, nil
 }
 
 // WriteWeights writes the flat weights of a model as safetensors, under diffusers' names.
@@ -258,7 +305,7 @@ func WriteWeights(w io.Writer, spec model.Spec, flat []float32) error {
 
 // ReadWeights reads what WriteWeights wrote.
 func ReadWeights(path string, spec model.Spec) ([]float32, error) {
-	flat, err := readFile(path, spec.UNet)
+	flat, err := readFiles([]string{path}, spec.UNet)
 	if err != nil {
 		return nil, sentence.Errorf("the weights %s cannot be used: %w", path, err)
 	}

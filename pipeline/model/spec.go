@@ -46,11 +46,13 @@ func (e *OptionError) Unwrap() error { return e.err }
 
 // Spec describes a model. Its JSON form is stored with every run; it holds nothing that is not needed to use the weights.
 type Spec struct {
-	Version    int                 `json:"version"`
-	Preset     string              `json:"preset,omitempty"`
-	UNet       unet.Config         `json:"unet"`
-	Objective  diffusion.Objective `json:"objective"`
-	Schedule   string              `json:"schedule"`          // of the variance-preserving process; unused by edm
+	Version   int                 `json:"version"`
+	Preset    string              `json:"preset,omitempty"`
+	UNet      unet.Config         `json:"unet"`
+	Objective diffusion.Objective `json:"objective"`
+	Schedule  string              `json:"schedule"` // of the variance-preserving process; unused by edm
+	// Betas are those of an imported model whose schedule has no name (diffusion.OwnBetas); nil for all others.
+	Betas      []float64           `json:"betas,omitempty"`
 	Weighting  diffusion.Weighting `json:"weighting"`         // loss weight by noise level
 	Classes    []string            `json:"classes,omitempty"` // class names in label order
 	Preprocess data.Preprocess     `json:"preprocess"`
@@ -134,6 +136,16 @@ func (s Spec) Process() (diffusion.Process, error) {
 	steps := diffusion.DefaultT
 	if s.UNet.NumTrainTimesteps != nil {
 		steps = *s.UNet.NumTrainTimesteps
+	}
+	if s.Objective != diffusion.ObjectiveEDM && s.Schedule == diffusion.OwnBetas {
+		sch, err := diffusion.FromBetas(s.Betas)
+		if err == nil && sch.T() != steps {
+			err = sentence.Errorf("there are %d betas for %d timesteps", sch.T(), steps)
+		}
+		if err != nil {
+			return nil, Unusable("schedule", "%w", err)
+		}
+		return diffusion.NewVP(sch), nil
 	}
 	p, err := diffusion.NewProcess(s.Objective, s.Schedule, steps)
 	if err != nil {

@@ -300,6 +300,9 @@ func (p *Page) choose(id string) {
 	for _, f := range m.Provenance {
 		fact(page.Text(f.Label), f.Value)
 	}
+	for _, n := range m.Notes {
+		fact(lang.L("Note"), page.Text(n))
+	}
 	if !m.Created.IsZero() {
 		fact(lang.L("Made"), page.When(m.Created))
 	}
