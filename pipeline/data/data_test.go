@@ -317,7 +317,7 @@ func TestAnimationGivesItsFirstFrameOnTheWholeCanvas(t *testing.T) {
 	}))
 	in, err := readInfo(b.Bytes(), defaultLimits)
 	require.NoError(t, err)
-	img, err := decodePixels(b.Bytes(), in)
+	img, err := decodePixels(t.Context(), b.Bytes(), in)
 	require.NoError(t, err)
 	require.Equal(t, image.Rect(0, 0, 16, 12), img.Bounds())
 	require.Equal(t, color.NRGBA{R: 255, A: 255}, img.At(4, 2))

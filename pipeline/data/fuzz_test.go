@@ -38,7 +38,7 @@ func FuzzImage(f *testing.F) {
 			return
 		}
 		require.LessOrEqual(t, in.width*in.height, tight.pixels)
-		got, err := decodePixels(b, in)
+		got, err := decodePixels(t.Context(), b, in)
 		if err != nil {
 			require.NotEmpty(t, why(err))
 			return

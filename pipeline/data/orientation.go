@@ -15,35 +15,13 @@ import (
 // orientation says how the picture of a file is stored, from 1 (upright) to 8. What is damaged counts as missing, as it
 // does with other programs.
 func orientation(b []byte, format string) int {
-	block := exif(b, format)
-	if len(block) < 8 {
+	t, err := readTIFF(exif(b, format))
+	if err != nil {
 		return 1
 	}
-	var order binary.ByteOrder = binary.LittleEndian
-	if block[0] == 'M' {
-		order = binary.BigEndian
-	}
-	if string(block[:2]) != "II" && string(block[:2]) != "MM" || order.Uint16(block[2:]) != 42 {
-		return 1
-	}
-	// The first image file directory: a count and 12 bytes for each field (TIFF 6.0, pages 14 to 16).
-	at := order.Uint32(block[4:])
-	if uint64(at)+2 > uint64(len(block)) {
-		return 1
-	}
-	fields := block[at+2:]
-	for range order.Uint16(block[at:]) {
-		if len(fields) < 12 {
-			break
-		}
-		const tag, short = 274, 3 // Orientation (TIFF 6.0, page 36)
-		if order.Uint16(fields) == tag {
-			if v := order.Uint16(fields[8:]); order.Uint16(fields[2:]) == short && v >= 1 && v <= 8 {
-				return int(v)
-			}
-			break
-		}
-		fields = fields[12:]
+	const short = 3 // TIFF 6.0, page 36
+	if v := t.first(tagOrientation, 1); t.fields[tagOrientation].kind == short && v >= 1 && v <= 8 {
+		return int(v)
 	}
 	return 1
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -369,11 +370,18 @@ func (s *Source) with(ctx context.Context, name string, use func(image.Image, in
 		return err
 	}
 	defer s.mem.Release(cost)
-	img, err := decodePixels(b, in)
-	if err != nil {
-		return err
+	err = func() error {
+		img, err := decodePixels(ctx, b, in)
+		if err != nil {
+			return err
+		}
+		in.channels = in.shown(img)
+		return use(img, in)
+	}()
+	if cost > largePicture {
+		runtime.GC()
 	}
-	return use(img, in)
+	return err
 }
 
 // Image decodes one picture, as it is seen: EXIF orientation applied, the first frame of an animation.
