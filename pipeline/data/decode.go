@@ -196,15 +196,14 @@ func pngInfo(b []byte) (info, error) {
 	if len(b) > 25 && b[25] == grayAlpha {
 		in.channels = 1
 	}
-	// Deflate makes a byte of 1032 at most (RFC 1951: 258 bytes of two bits). What cannot hold the pixels is refused before they
-	// are given memory.
+	// What cannot hold the pixels is refused before they are given memory.
 	packed := int64(0)
 	for kind, body := range pngChunks(b) {
 		if kind == "IDAT" {
 			packed += int64(len(body))
 		}
 	}
-	in.cut = packed*1032 < int64(in.height)*(int64(in.width)*int64(b[24])/8+1)
+	in.cut = packed*deflateRatio < int64(in.height)*(int64(in.width)*int64(b[24])/8+1)
 	return in, nil
 }
 
@@ -357,6 +356,19 @@ func (r *contextReader) ReadByte() (byte, error) {
 	v := r.b[0]
 	r.b = r.b[1:]
 	return v, nil
+}
+
+// stoppable reads until the context ends.
+type stoppable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (s *stoppable) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.r.Read(p)
 }
 
 func decodeGIF(ctx context.Context, b []byte, in info) (image.Image, error) {

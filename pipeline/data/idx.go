@@ -4,14 +4,17 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/binary"
 	"errors"
 	"image"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"unnoise/runtime/sentence"
 )
@@ -23,18 +26,24 @@ const (
 	idxLabels = 0x00000801
 )
 
-// Bounds for an IDX file. They are far above any dataset in the format, and keep a hostile .gz from filling the memory.
+// Bounds for an IDX file. They are far above any dataset in the format, and keep a hostile .gz from filling the memory: one is
+// unpacked into it.
 const (
-	maxIDXBytes = 4 << 30
-	maxIDXSide  = 4096
+	maxIDXBytes    = 4 << 30
+	maxIDXSide     = 4096
+	maxIDXUnpacked = 1 << 30
+	deflateRatio   = 1032 // what deflate makes of a byte at most: 258 bytes of two bits (RFC 1951, section 3.2.5)
 )
 
 // idxFile gives the pictures of an IDX file by number.
 type idxFile struct {
 	n, w, h int
-	pixels  io.ReaderAt // behind the header
-	labels  []byte      // one a picture, or nil
-	file    io.Closer   // nil when the pictures were inflated into memory
+	path    string
+	labels  []byte // one a picture, or nil
+	file    *os.File
+
+	mu     sync.Mutex
+	pixels io.ReaderAt // behind the header; nil until load has unpacked them
 }
 
 // openIDX opens an images file (.gz too) and the labels beside it, if there are any.
@@ -59,7 +68,7 @@ func openIDXImages(path string) (x *idxFile, err error) {
 		return nil, sentence.Errorf("open the IDX file: %w", err)
 	}
 	defer func() {
-		if err != nil || x.file == nil {
+		if err != nil {
 			err = errors.Join(err, f.Close())
 		}
 	}()
@@ -80,10 +89,10 @@ func openIDXImages(path string) (x *idxFile, err error) {
 		if x, err = parseIDXHeader(path, head[:]); err != nil {
 			return nil, err
 		}
-		if want := header + int64(x.n)*int64(x.w*x.h); st.Size() < want {
+		if want := header + x.size(); st.Size() < want {
 			return nil, sentence.Errorf("%s is cut off: its header promises %d bytes and it has %d", path, want, st.Size())
 		}
-		x.file, x.pixels = f, io.NewSectionReader(f, header, st.Size()-header)
+		x.path, x.file, x.pixels = path, f, io.NewSectionReader(f, header, st.Size()-header)
 		return x, nil
 	}
 	z, err := gzip.NewReader(bufio.NewReader(f))
@@ -96,13 +105,42 @@ func openIDXImages(path string) (x *idxFile, err error) {
 	if x, err = parseIDXHeader(path, head[:]); err != nil {
 		return nil, err
 	}
-	want := int64(x.n) * int64(x.w*x.h)
-	var buf bytes.Buffer // grows with what is really there, not with what the header promises
-	if got, err := io.Copy(&buf, io.LimitReader(z, want)); err != nil || got < want {
-		return nil, sentence.Errorf("%s is cut off or damaged: its header promises %d pictures and it has %d", path, x.n, got/int64(x.w*x.h))
+	switch want := x.size(); {
+	case want > maxIDXUnpacked:
+		return nil, sentence.T("{{.Path}} unpacks to {{.MiB}} MiB, more than is read at once: unpack it first (gunzip)", "Path", path, "MiB", want>>20)
+	case want > st.Size()*deflateRatio:
+		return nil, x.short(path, 0)
 	}
-	x.pixels = bytes.NewReader(buf.Bytes())
+	x.path, x.file = path, f
 	return x, nil
+}
+
+func (x *idxFile) size() int64 { return int64(x.n) * int64(x.w*x.h) }
+
+func (x *idxFile) short(path string, got int64) error {
+	return sentence.Errorf("%s is cut off or damaged: its header promises %d pictures and it has %d", path, x.n, got/int64(x.w*x.h))
+}
+
+// load unpacks the pictures of a .gz once.
+func (x *idxFile) load(ctx context.Context) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.pixels != nil {
+		return nil
+	}
+	z, err := gzip.NewReader(bufio.NewReader(&stoppable{ctx, io.NewSectionReader(x.file, 0, math.MaxInt64)}))
+	if err != nil {
+		return sentence.Errorf("%s is not a gzip file: %w", x.path, err)
+	}
+	buf := make([]byte, 16+x.size())
+	if got, err := io.ReadFull(z, buf); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return x.short(x.path, max(int64(got)-16, 0))
+	}
+	x.pixels = bytes.NewReader(buf[16:])
+	return nil
 }
 
 func parseIDXHeader(path string, b []byte) (*idxFile, error) {
@@ -113,6 +151,9 @@ func parseIDXHeader(path string, b []byte) (*idxFile, error) {
 	n, h, w := int64(be.Uint32(b[4:])), int64(be.Uint32(b[8:])), int64(be.Uint32(b[12:]))
 	if n == 0 || h == 0 || w == 0 || h > maxIDXSide || w > maxIDXSide || n > maxIDXBytes/(w*h) {
 		return nil, sentence.Errorf("%s claims %d pictures of %d × %d: that is out of bounds", path, n, w, h)
+	}
+	if n > maxFiles {
+		return nil, sentence.T("{{.Path}} has {{.N}} entries, more than the limit of {{.Most}}", "Path", path, "N", n, "Most", maxFiles)
 	}
 	return &idxFile{n: int(n), w: int(w), h: int(h)}, nil
 }
@@ -147,7 +188,10 @@ func readIDXLabels(path string, n int) (_ []byte, err error) {
 }
 
 // image reads picture i.
-func (x *idxFile) image(i int) (*image.Gray, error) {
+func (x *idxFile) image(ctx context.Context, i int) (*image.Gray, error) {
+	if err := x.load(ctx); err != nil {
+		return nil, err
+	}
 	if i < 0 || i >= x.n {
 		return nil, refuse("the file has %d pictures, not %d", x.n, i+1)
 	}
@@ -159,12 +203,7 @@ func (x *idxFile) image(i int) (*image.Gray, error) {
 }
 
 // Close closes the file.
-func (x *idxFile) Close() error {
-	if x.file == nil {
-		return nil
-	}
-	return x.file.Close()
-}
+func (x *idxFile) Close() error { return x.file.Close() }
 
 // isGzip looks for gzip's magic number (RFC 1952, section 2.3.1) at the file's start, and leaves the position there.
 func isGzip(f *os.File) (bool, error) {

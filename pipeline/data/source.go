@@ -8,6 +8,7 @@ import (
 	"image"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -150,6 +151,9 @@ func (s *Source) list(ctx context.Context) (found []entry, bad []BadFile, ignore
 		}
 		bad, ignored = slices.Clone(s.bad), s.ignored
 	case IDX:
+		if err := s.idx.load(ctx); err != nil {
+			return nil, nil, 0, err
+		}
 		for i := range s.idx.n {
 			found = append(found, entry{name: idxName(i), size: int64(s.idx.w * s.idx.h), stamp: s.stamp})
 		}
@@ -310,8 +314,9 @@ func (s *Source) zipFile(name string) (*zip.File, error) {
 }
 
 // read returns the bytes of a picture's file.
-func (s *Source) read(name string) (_ []byte, err error) {
+func (s *Source) read(ctx context.Context, name string) (b []byte, err error) {
 	var r io.ReadCloser
+	most := s.lim.file
 	if s.kind == Zip {
 		f, err := s.zipFile(name)
 		if err != nil {
@@ -320,6 +325,7 @@ func (s *Source) read(name string) (_ []byte, err error) {
 		if r, err = f.Open(); err != nil {
 			return nil, err
 		}
+		most = min(most, int64(min(f.UncompressedSize64, math.MaxInt64)))
 	} else {
 		file, err := s.filePath(name)
 		if err != nil {
@@ -337,7 +343,11 @@ func (s *Source) read(name string) (_ []byte, err error) {
 		}
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	return io.ReadAll(io.LimitReader(r, s.lim.file+1)) // whatever its header says; readInfo refuses the one byte more
+	b, err = io.ReadAll(io.LimitReader(&stoppable{ctx, r}, most+1)) // readInfo refuses a byte more than the limit
+	if int64(len(b)) > most && most < s.lim.file {
+		return nil, errSizes // an archive's member that is larger than it says: what all say was checked
+	}
+	return b, err
 }
 
 // with decodes the picture called name and hands it to use, within the memory budget. An error that is not the context's
@@ -351,13 +361,13 @@ func (s *Source) with(ctx context.Context, name string, use func(image.Image, in
 		if err != nil {
 			return refuse("it is not a number of a picture")
 		}
-		img, err := s.idx.image(i)
+		img, err := s.idx.image(ctx, i)
 		if err != nil {
 			return err
 		}
 		return use(img, info{format: "idx", width: s.idx.w, height: s.idx.h, channels: 1, bits: 8})
 	}
-	b, err := s.read(name)
+	b, err := s.read(ctx, name)
 	if err != nil {
 		return err
 	}
