@@ -9,6 +9,9 @@ import (
 	"unnoise/runtime/sentence"
 )
 
+// ErrNewer marks the refusal of a file that a newer Unnoise has written.
+var ErrNewer = sentence.Errorf("written by a newer version of Unnoise")
+
 // WriteJSON writes v as indented JSON, atomically.
 func WriteJSON(path string, v any) error {
 	return durable.WriteFile(path, func(out io.Writer) error {

@@ -77,22 +77,27 @@ func readInfo(dir string) (Info, error) {
 		}
 		return i, err
 	}
+	return i, i.check(path)
+}
+
+// check reports the first thing in a description read from path that cannot be used.
+func (i Info) check(path string) error {
 	switch {
 	case i.Version > Version:
-		return i, sentence.T("{{.Path}} has version {{.Version}}, and this program reads up to {{.Known}}: use a newer Unnoise", "Path", path, "Version", i.Version, "Known", Version)
+		return sentence.T("{{.Path}} has version {{.Version}}, and this program reads up to {{.Known}}: use a newer Unnoise", "Path", path, "Version", i.Version, "Known", Version).Because(disk.ErrNewer)
 	case i.Version < 1:
-		return i, sentence.Errorf("%s has no version: it is damaged or not a run of Unnoise", path)
+		return sentence.Errorf("%s has no version: it is damaged or not a run of Unnoise", path)
 	}
 	if err := i.checkWords(); err != nil {
-		return i, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	if err := i.Model.Validate(); err != nil {
-		return i, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	if err := i.Train.Validate(); err != nil {
-		return i, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	return i, nil
+	return nil
 }
 
 // NewInfo describes a run of a preset on pictures scanned from a source. Zero values in c mean the preset's own. Errors

@@ -147,6 +147,9 @@ type WorkspaceService interface {
 	Move(ctx context.Context, dir string, progress ProgressFunc) error
 	// Rebuild makes the index anew from the folders. Nothing but the index is written.
 	Rebuild(ctx context.Context, progress ProgressFunc) error
+	// Check compares every checkpoint, picture and dataset with its hash. With mend, what can be made good is: what a
+	// file was before is kept beside it, and nothing is removed that cannot be made again.
+	Check(ctx context.Context, mend bool, progress ProgressFunc) (*CheckReport, error)
 	// Refresh looks for runs, galleries and datasets that another process added or changed.
 	// The Studio does this by itself every two seconds.
 	Refresh(ctx context.Context) error

@@ -66,7 +66,7 @@ func readDataset(dir string) (datasetFile, error) {
 
 // newer refuses a file of a version above the known one.
 func newer(path string, version, known int) error {
-	return events.T("{{.Path}} has version {{.Version}}, and this program reads up to {{.Known}}: use a newer Unnoise", "Path", path, "Version", version, "Known", known)
+	return events.T("{{.Path}} has version {{.Version}}, and this program reads up to {{.Known}}: use a newer Unnoise", "Path", path, "Version", version, "Known", known).Because(disk.ErrNewer)
 }
 
 // unsaved says that something could not be written.

@@ -2,6 +2,8 @@ package studio
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,6 +41,7 @@ type modelFile struct {
 	Imported time.Time  `json:"imported"`
 	Spec     model.Spec `json:"spec"`
 	Notes    []Text     `json:"notes,omitempty"` // what was taken for granted
+	SHA256   string     `json:"weights_sha256,omitempty"` // of the weights' file; older versions did not keep it
 }
 
 func readModel(dir string) (modelFile, error) {
@@ -336,9 +339,13 @@ func writeModel(dir string, f modelFile, weights []float32) error {
 	if err != nil {
 		return err
 	}
-	if _, err := folder.Write(weightsName, func(w io.Writer) error { return imports.WriteWeights(w, f.Spec, weights) }); err != nil {
+	sum := sha256.New()
+	if _, err := folder.Write(weightsName, func(w io.Writer) error {
+		return imports.WriteWeights(io.MultiWriter(w, sum), f.Spec, weights)
+	}); err != nil {
 		return errors.Join(err, folder.Discard())
 	}
+	f.SHA256 = hex.EncodeToString(sum.Sum(nil))
 	if _, err := folder.Write(modelName, func(w io.Writer) error { return json.NewEncoder(w).Encode(f) }); err != nil {
 		return errors.Join(err, folder.Discard())
 	}

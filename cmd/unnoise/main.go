@@ -139,7 +139,7 @@ Without a subcommand it opens its window.`,
 	})
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.scan(), a.train(), a.sample(), a.export(), a.eval(), a.modelImport(), a.bench(), a.demo(), a.runtime(), a.version(),
+	root.AddCommand(a.check(), a.scan(), a.train(), a.sample(), a.export(), a.eval(), a.modelImport(), a.bench(), a.demo(), a.runtime(), a.version(),
 		with(a.datasets(), a.datasetImport(), a.datasetDelete()), with(a.runs(), a.runNote(), a.runDelete()),
 		with(a.galleries(), a.galleryDelete()), with(a.queue(), a.queueAdd(), a.queueContinue(), a.queueRemove()))
 	return root

@@ -18,15 +18,17 @@ import (
 	"slices"
 	"time"
 
-
 	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
+// CacheName is the file that a folder of decoded pictures has once all are decoded.
+const CacheName = "cache.json"
+
 const (
 	cacheFormat  = "unnoise-cache"
 	cacheVersion = 1
-	cacheJSON    = "cache.json"
+	cacheJSON    = CacheName
 	cacheBin     = "cache.bin"
 	cacheLock    = "cache.lock"
 

@@ -10,8 +10,8 @@ import (
 	"image/color"
 	"image/png"
 	"io"
-	"os"
 
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -55,14 +55,11 @@ func Digest(img image.Image) string {
 // versions wrote them, is sound when it can be decoded; Meta.Pixels is empty then. The error is ErrNoMeta for a sound
 // picture without Unnoise's metadata, and wraps ErrChanged for one whose pixels are others: it was edited, or is damaged.
 func Verify(path string) (Meta, error) {
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return Meta{}, err
 	}
 	defer func() { _ = f.Close() }()
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return Meta{}, errors.Join(err, sentence.Errorf("%s is not a file", path))
-	}
 	m, err := verify(f)
 	if err != nil && !errors.Is(err, ErrNoMeta) {
 		err = sentence.Errorf("the picture %s cannot be relied on: %w", path, err)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"unnoise/runtime/durable"
 )
 
 // withMeta is what EncodePNG writes, without the hash when bare.
@@ -92,7 +94,7 @@ func TestVerifyTellsWholePicturesFromChangedOnes(t *testing.T) {
 	_, err = put(plain.Bytes())
 	require.ErrorIs(t, err, ErrNoMeta)
 	_, err = Verify(t.TempDir())
-	require.ErrorContains(t, err, "is not a file")
+	require.ErrorIs(t, err, durable.ErrNotRegular)
 
 	// An animation's hash is of its first frame, which is what a PNG decoder sees.
 	require.NoError(t, WriteAPNG(context.Background(), path, FramesOf(frames(t, 3, 5, 4, 3)), Animation{Delay: 100 * time.Millisecond}, &meta))

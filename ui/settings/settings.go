@@ -104,6 +104,7 @@ func (p *Page) Content() fyne.CanvasObject {
 		p.s.Reveal(p.s.Studio.Workspace.Path())
 	})
 	rebuild := kit.Button(lang.L("Rebuild the index"), nil, widget.MediumImportance, p.rebuild)
+	check := kit.Button(lang.L("Check all files"), nil, widget.MediumImportance, func() { p.check(false) })
 
 	p.runtimeText = kit.Text(lang.L("Looking for the runtime library…"))
 	p.install = kit.NewAction(lang.L("Install…"), theme.DownloadIcon(), func() {
@@ -125,7 +126,7 @@ func (p *Page) Content() fyne.CanvasObject {
 			kit.Row(lang.L("Folder"), "", p.path),
 			kit.Row(lang.L("Used"), "", p.used),
 			kit.Row(lang.L("Free on this disk"), "", p.free),
-			container.NewHBox(show, rebuild, p.move)),
+			container.NewHBox(show, check, rebuild, p.move)),
 		kit.Section(lang.L("Trash"), "", p.trash),
 		kit.Section(lang.L("About"), "",
 			kit.Text(lang.L("Unnoise {{.Version}}. It works offline: nothing leaves this computer, and the only download is the runtime library, when you ask for it.",

@@ -2,6 +2,8 @@ package settings_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -83,4 +85,25 @@ func TestWorkspaceAndTrash(t *testing.T) {
 	items, err := b.S.Studio.Trash.List(context.Background())
 	require.NoError(t, err)
 	require.Empty(t, items)
+}
+
+func TestCheckShowsWhatIsFoundAndRepairsIt(t *testing.T) {
+	b := pagetest.Open(t, settings.New)
+	_, err := b.S.Studio.Datasets.Import(context.Background(), pagetest.Pictures(t, 3), "Three", nil)
+	require.NoError(t, err)
+	b.Tap("Check all files")
+	b.WaitText("Everything is whole.")
+	b.Tap("Close")
+	report := filepath.Join(b.S.Studio.Workspace.Path(), "datasets", "three", "report.json")
+	require.NoError(t, os.WriteFile(report, []byte("{"), 0o666))
+	status := filepath.Join(b.S.Studio.Workspace.Path(), "runs", "0001-x", "status.json")
+	require.NoError(t, os.Mkdir(filepath.Dir(status), 0o777))
+	require.NoError(t, os.WriteFile(status, []byte("{"), 0o666))
+	b.Tap("Check all files")
+	b.WaitText("Lost: 2. Can be repaired: 1. Could not be read: 0.")
+	b.WaitText("Import its pictures again: they are where they were. Which of them were excluded is lost.")
+	b.Tap("Repair")
+	b.WaitText("Repaired · runs/0001-x/status.json")
+	b.Tap("Close")
+	require.FileExists(t, status+".damaged")
 }
