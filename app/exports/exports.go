@@ -53,7 +53,7 @@ type Request struct {
 	Run        *runs.Run
 	Format     Format
 	Out        string
-	Checkpoint int64 // step, -1 for the newest
+	Checkpoint int64 // step, runs.Newest or runs.Best
 	Seed       uint64
 	Compute    model.Compute
 	Version    string // of the program

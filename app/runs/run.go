@@ -507,7 +507,13 @@ func (r *Run) adopt(c *data.Cache, o Options) error {
 	})
 }
 
-// Weights loads the weights of a checkpoint, and says which: step -1 is the newest one; name is train.EMAName or
+// Names for checkpoints where a step is asked for.
+const (
+	Newest int64 = -1
+	Best   int64 = -2 // the one with the lowest held-out loss
+)
+
+// Weights loads the weights of a checkpoint, and says which: its step may be Newest or Best; name is train.EMAName or
 // train.RawName, and empty means the average.
 func (r *Run) Weights(step int64, name string) (weights []float32, at int64, which string, err error) {
 	ema := train.EMAName
@@ -525,6 +531,12 @@ func (r *Run) Weights(step int64, name string) (weights []float32, at int64, whi
 	}
 	switch {
 	case step >= 0:
+	case step == Best && len(valid) > 0:
+		best, ok := checkpoint.Best(valid)
+		if !ok {
+			return nil, 0, "", sentence.T("no checkpoint of the run {{.Path}} has a held-out loss, so none is the best: choose one by its step", "Path", r.Dir)
+		}
+		step = best.Step
 	case len(valid) > 0:
 		step = valid[len(valid)-1].Step
 	case len(ignored) > 0:

@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"unnoise/app/events"
+	"unnoise/app/runs"
 	"unnoise/pipeline/train"
 )
 
@@ -411,7 +412,15 @@ type Checkpoint struct {
 	Time    time.Time
 	Bytes   int64
 	Weights []string // "raw" and the names of the EMAs, the best choice first
+	HeldOut float64  // held-out loss; NaN where it was not measured
+	Best    bool     // it has the lowest held-out loss; it is never removed
 }
+
+// Checkpoints by name, where a step is asked for.
+const (
+	NewestCheckpoint = runs.Newest
+	BestCheckpoint   = runs.Best
+)
 
 // Interrupted is a run that stopped without saying so.
 type Interrupted struct {
@@ -669,7 +678,7 @@ type SampleRequest struct {
 	Gallery    string  `json:"gallery"`    // ID to add to, or "" for a new one
 	Name       string  `json:"name"`       // of a new one; "" makes one up
 	Model      string  `json:"model"`      // Model.ID: a run or an imported model
-	Checkpoint int64   `json:"checkpoint"` // step; −1 is the newest
+	Checkpoint int64   `json:"checkpoint"` // step, NewestCheckpoint or BestCheckpoint
 	Weights    string  `json:"weights"`    // "raw" or an EMA's name; "" is the best
 	Sampler    string  `json:"sampler"`
 	Steps      int     `json:"steps"`

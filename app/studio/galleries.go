@@ -289,6 +289,8 @@ func (s galleryService) Check(ctx context.Context, req SampleRequest) ([]Problem
 		out = append(out, Problem{Field: "checkpoint", Text: events.T("This run has no checkpoint yet: wait for the first one.")})
 	case req.Checkpoint >= 0 && !slices.ContainsFunc(cps, func(c Checkpoint) bool { return c.Step == req.Checkpoint }):
 		out = append(out, Problem{Field: "checkpoint", Text: events.T("There is no checkpoint of step {{.Step}} any more: choose another.", "Step", req.Checkpoint)})
+	case req.Checkpoint == BestCheckpoint && !slices.ContainsFunc(cps, func(c Checkpoint) bool { return c.Best }):
+		out = append(out, Problem{Field: "checkpoint", Text: events.T("No checkpoint of this run has a held-out loss, so none is the best: choose another.")})
 	}
 	return out, nil
 }

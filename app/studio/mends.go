@@ -69,7 +69,7 @@ func (m mender) mends(err error) []Mend {
 			return errors.Join(m.emptyTrash(ctx), m.goOn(ctx))
 		}}}
 		if m.older() > 0 {
-			ask := events.T("Every checkpoint of this run but the newest is removed for good.")
+			ask := events.T("Every checkpoint of this run but the newest and the best is removed for good.")
 			out = append(out, Mend{Label: events.T("Keep only the newest checkpoint and continue"), Ask: ask, Apply: func(ctx context.Context) error {
 				if err := m.prune(ctx); err != nil {
 					return err
@@ -161,7 +161,7 @@ func (m mender) emptyTrash(ctx context.Context) error {
 	return err
 }
 
-// older is how many checkpoints there are besides the newest.
+// older is how many checkpoints there are besides the newest and the best.
 func (m mender) older() int {
 	run, err := m.open()
 	if err != nil {
@@ -171,10 +171,14 @@ func (m mender) older() int {
 	if err != nil {
 		return 0
 	}
-	return len(valid) - 1
+	n := len(valid) - 1
+	if best, ok := checkpoint.Best(valid); ok && best.Step != valid[n].Step {
+		n--
+	}
+	return n
 }
 
-// prune removes every checkpoint but the newest. It is refused while the run trains.
+// prune removes every checkpoint but the newest and the best. It is refused while the run trains.
 func (m mender) prune(ctx context.Context) error {
 	run, err := m.open()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -280,7 +281,7 @@ func (s modelService) checkpoints(ctx context.Context, id string) ([]Checkpoint,
 	if err != nil {
 		return nil, err
 	}
-	return []Checkpoint{{Step: 0, Time: m.Created, Bytes: m.Bytes, Weights: m.Weights}}, nil
+	return []Checkpoint{{Step: 0, Time: m.Created, Bytes: m.Bytes, Weights: m.Weights, HeldOut: math.NaN()}}, nil
 }
 
 func (s modelService) Import(ctx context.Context, path, name string, progress ProgressFunc) (Model, error) {

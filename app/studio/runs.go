@@ -484,8 +484,16 @@ func (s runService) Checkpoints(ctx context.Context, id string) ([]Checkpoint, e
 		return nil, err
 	}
 	out := make([]Checkpoint, 0, len(cps))
+	best, ok := checkpoint.Best(cps)
 	for _, cp := range slices.Backward(cps) {
-		out = append(out, Checkpoint{Step: cp.Step, Time: cp.Created, Bytes: cp.Size, Weights: append(slices.Clone(cp.EMAs), train.RawName)})
+		c := Checkpoint{
+			Step: cp.Step, Time: cp.Created, Bytes: cp.Size, Weights: append(slices.Clone(cp.EMAs), train.RawName),
+			HeldOut: math.NaN(), Best: ok && cp.Step == best.Step,
+		}
+		if cp.Held != nil {
+			c.HeldOut = *cp.Held
+		}
+		out = append(out, c)
 	}
 	return out, nil
 }

@@ -21,8 +21,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"unnoise/app/runs"
+	"unnoise/pipeline/checkpoint"
 	"unnoise/pipeline/eval"
 	"unnoise/pipeline/picture"
+	"unnoise/pipeline/train"
 )
 
 // cli runs the program within the test and returns its exit code and what it wrote.
@@ -235,7 +237,7 @@ func TestSampleRefuses(t *testing.T) {
 		{2, "--steps 0", []string{"--steps", "0"}},
 		{2, "0 pictures", []string{"--n", "0"}},
 		{1, "there is no checkpoint of this step", []string{"--checkpoint", "77"}},
-		{2, "--checkpoint -3", []string{"--checkpoint", "-3"}},
+		{2, "give the step of a checkpoint, newest or best", []string{"--checkpoint", "-3"}},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			refused(t, c.code, c.want, append([]string{"sample", "--run", run, "--out", out}, c.args...)...)
@@ -395,6 +397,29 @@ func TestResumeWithMoreSteps(t *testing.T) {
 	code, stdout, stderr = cli("train", "--run", run, "--resume")
 	require.Zero(t, code, stderr)
 	require.Contains(t, stdout, "Done: 5 steps")
+}
+
+// The best checkpoint by held-out loss can be asked for by that name.
+func TestSampleTheBestCheckpoint(t *testing.T) {
+	run := trainedRun(t)
+	out := filepath.Join(t.TempDir(), "out")
+	refused(t, 2, "newest or best", "sample", "--run", run, "--out", out, "--checkpoint", "worst")
+	refused(t, 2, "newest or best", "sample", "--run", run, "--out", out, "--checkpoint", "-1")
+	dir := filepath.Join(run, train.CheckpointDir)
+	c, err := checkpoint.Load(dir, 3)
+	require.NoError(t, err)
+	worse := 1e9
+	c.Held = &worse
+	require.NoError(t, checkpoint.Save(dir, 9, *c))
+	for name, step := range map[string]int64{"best": 3, "newest": 9, "3": 3} {
+		code, stdout, stderr := cli("sample", "--run", run, "--n", "1", "--steps", "1", "--out", filepath.Join(out, name), "--checkpoint", name, "--json")
+		require.Zero(t, code, stderr)
+		var res struct{ Checkpoint int64 }
+		require.NoError(t, json.Unmarshal([]byte(stdout), &res))
+		require.Equal(t, step, res.Checkpoint, name)
+	}
+	code, _, stderr := cli("export", "--run", run, "--format", "onnx", "--out", filepath.Join(out, "m.onnx"), "--checkpoint", "best")
+	require.Zero(t, code, stderr)
 }
 
 // The number of steps that fit into a time is settled at the start and kept: a run that is stopped on its way goes on to

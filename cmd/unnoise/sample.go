@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,10 +18,41 @@ import (
 	"unnoise/pipeline/sampler"
 )
 
+// checkpointFlag is a step, newest or best.
+type checkpointFlag int64
+
+func (c checkpointFlag) String() string {
+	switch int64(c) {
+	case runs.Newest:
+		return "newest"
+	case runs.Best:
+		return "best"
+	}
+	return strconv.FormatInt(int64(c), 10)
+}
+
+func (c *checkpointFlag) Set(v string) error {
+	switch v {
+	case "newest":
+		*c = checkpointFlag(runs.Newest)
+	case "best":
+		*c = checkpointFlag(runs.Best)
+	default:
+		step, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || step < 0 {
+			return errors.New("give the step of a checkpoint, newest or best")
+		}
+		*c = checkpointFlag(step)
+	}
+	return nil
+}
+
+func (*checkpointFlag) Type() string { return "STEP|newest|best" }
+
 func (a *app) sample() *cobra.Command {
 	var (
 		run, out, grid string
-		checkpoint     int64
+		checkpoint     = checkpointFlag(runs.Newest)
 		n              int
 		set            galleries.Settings
 		compute        model.Compute
@@ -37,9 +69,6 @@ again draws only what is missing, so a stopped one can be finished.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			if cmd.Flags().Changed("checkpoint") && checkpoint < 0 {
-				return usage("--checkpoint %d: give the step of a checkpoint", checkpoint)
-			}
 			if cmd.Flags().Changed("steps") && set.Steps < 1 {
 				return usage("--steps %d: choose 1 or more", set.Steps)
 			}
@@ -47,7 +76,7 @@ again draws only what is missing, so a stopped one can be finished.`,
 			if err != nil {
 				return err
 			}
-			m, err := galleries.FromRun(r, checkpoint, "")
+			m, err := galleries.FromRun(r, int64(checkpoint), "")
 			if err != nil {
 				return err
 			}
@@ -91,7 +120,7 @@ again draws only what is missing, so a stopped one can be finished.`,
 	}
 	fl := c.Flags()
 	fl.StringVar(&run, "run", "", "folder of the run")
-	fl.Int64Var(&checkpoint, "checkpoint", -1, "step of the checkpoint to draw from (default: the newest)")
+	fl.Var(&checkpoint, "checkpoint", "which checkpoint to draw from: its step, newest, or best by held-out loss")
 	fl.IntVar(&n, "n", 16, "how many pictures")
 	fl.StringVar(&set.Sampler, "sampler", galleries.DefaultSampler, strings.Join(sampler.Names(), ", "))
 	fl.IntVar(&set.Steps, "steps", 0, "sampling steps (default: the sampler's usual number)")
@@ -116,12 +145,13 @@ func (a *app) sampleEvents() func(galleries.Event) {
 func (a *app) export() *cobra.Command {
 	var (
 		run, out, format string
+		checkpoint       = checkpointFlag(runs.Newest)
 		compute          model.Compute
 	)
 	c := &cobra.Command{
 		Use:   "export --run DIR --format FORMAT --out PATH",
 		Short: "Turn a run into files for use elsewhere",
-		Long: `Export writes a run's newest checkpoint for use elsewhere:
+		Long: `Export writes a run's newest checkpoint, or another, for use elsewhere:
 
   diffusers  a folder that Python's diffusers opens as a pipeline
   onnx       the network as one ONNX file
@@ -148,7 +178,7 @@ Nothing that is there already is overwritten.`,
 				}
 			}
 			err = exports.Export(ctx, exports.Request{
-				Run: r, Format: exports.Format(format), Out: out, Checkpoint: -1, Compute: compute, Version: version,
+				Run: r, Format: exports.Format(format), Out: out, Checkpoint: int64(checkpoint), Compute: compute, Version: version,
 				Progress: func(done, total int, what string) { a.progress.show(what, int64(done), int64(total), "", 0) },
 			})
 			a.progress.clear()
@@ -163,6 +193,7 @@ Nothing that is there already is overwritten.`,
 	fl.StringVar(&run, "run", "", "folder of the run")
 	fl.StringVar(&format, "format", "", strings.Join(exports.Formats(), ", "))
 	fl.StringVar(&out, "out", "", "file or folder to make")
+	fl.Var(&checkpoint, "checkpoint", "which checkpoint to export: its step, newest, or best by held-out loss")
 	computeFlags(c, &compute)
 	required(c, "run", "format", "out")
 	return c

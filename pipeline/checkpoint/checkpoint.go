@@ -23,6 +23,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -51,6 +52,7 @@ type Checkpoint struct {
 	State    program.State   // Save only reads it, so live views may be given
 	EMANames []string        // one for each State.EMA: 1 to 64 letters, digits, dots, dashes and underscores
 	Extra    json.RawMessage // the trainer's own counters; any JSON value, or nil
+	Held     *float64        // held-out loss of the first average; nil where it was not measured
 	Run      json.RawMessage // a copy of what describes the run, so that it can be made again; or nil. Load leaves it out
 }
 
@@ -61,6 +63,7 @@ type Info struct {
 	Created time.Time
 	Size    int64 // bytes
 	EMAs    []string
+	Held    *float64 // held-out loss; nil where it was not measured
 }
 
 // Ignored is an entry of the folder that looks like a checkpoint and is not a whole one.
@@ -99,6 +102,7 @@ type manifest struct {
 	Created time.Time `json:"created"`
 	EMAs    []string  `json:"emas"`
 	Files   []file    `json:"files"`
+	Held    *float64  `json:"held,omitempty"`
 	// Run is the copy of the run's description, which no checkpoint needs: it is not among Files, so that programs that
 	// do not know it can use the checkpoint.
 	Run *file `json:"run,omitempty"`
@@ -210,6 +214,9 @@ func (c *Checkpoint) check() ([]unet.Param, error) {
 	if c.State.Step < 0 {
 		return nil, sentence.Errorf("the optimiser cannot have done %d steps", c.State.Step)
 	}
+	if c.Held != nil && !(*c.Held >= 0 && *c.Held <= math.MaxFloat64) {
+		return nil, sentence.Errorf("a held-out loss of %g is none", *c.Held)
+	}
 	if len(c.Run) > maxJSON || len(c.Run) > 0 && !json.Valid(c.Run) {
 		return nil, sentence.Errorf("the run's description is not JSON, or over %d bytes", maxJSON)
 	}
@@ -268,7 +275,7 @@ func (c *Checkpoint) write(folder *durable.Folder, params []unet.Param) error {
 	contents = append(contents, content{configName, raw(config)}, content{stateName, raw(st)})
 	m := manifest{
 		Format: Format, Step: c.Step, Created: time.Now().UTC().Truncate(time.Second),
-		EMAs: append([]string{}, c.EMANames...), Files: make([]file, len(contents)),
+		EMAs: append([]string{}, c.EMANames...), Files: make([]file, len(contents)), Held: c.Held,
 	}
 	group := errgroup.Group{}
 	group.SetLimit(runtime.GOMAXPROCS(0))
@@ -562,6 +569,9 @@ func parseManifest(b []byte, step int64) (*manifest, error) {
 	if err := checkEMANames(m.EMAs); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, manifestName, err)
 	}
+	if m.Held != nil && *m.Held < 0 {
+		return nil, sentence.Errorf("%w: %s has a held-out loss of %g", ErrDamaged, manifestName, *m.Held)
+	}
 	if m.Run != nil && (m.Run.Name != runName || m.Run.Size < 0 || m.Run.Size > maxJSON) {
 		return nil, sentence.Errorf("%w: %s names %.300q of %d bytes as the run's description", ErrDamaged, manifestName, m.Run.Name, m.Run.Size)
 	}
@@ -708,7 +718,7 @@ func List(dir string) ([]Info, []Ignored, error) {
 				ignored = append(ignored, Ignored{path, sentence.Of(err)})
 				continue
 			}
-			info := Info{Step: step, Path: path, Created: m.Created, EMAs: m.EMAs}
+			info := Info{Step: step, Path: path, Created: m.Created, EMAs: m.EMAs, Held: m.Held}
 			for _, f := range m.Files {
 				info.Size += f.Size
 			}
@@ -740,8 +750,18 @@ func Latest(dir string) (Info, error) {
 	return infos[len(infos)-1], nil
 }
 
-// Prune removes checkpoints but the keepLast newest and those whose step is a multiple of keepEvery (0: none), and
-// returns the steps removed. The newest is never removed, and nothing is unless the newest, read back in full, is what
+// Best is the checkpoint with the lowest held-out loss, the first of them; false where none was measured.
+func Best(infos []Info) (best Info, ok bool) {
+	for _, i := range infos {
+		if i.Held != nil && (!ok || *i.Held < *best.Held) {
+			best, ok = i, true
+		}
+	}
+	return best, ok
+}
+
+// Prune removes checkpoints but the keepLast newest, the best one, and those whose step is a multiple of keepEvery (0:
+// none), and returns the steps removed. The newest is never removed, and nothing is unless the newest, read back in full, is what
 // was saved. Removed folders vanish at once, however long the removal takes.
 func Prune(ctx context.Context, dir string, keepLast int, keepEvery int64) ([]int64, error) {
 	infos, _, err := List(dir)
@@ -749,8 +769,9 @@ func Prune(ctx context.Context, dir string, keepLast int, keepEvery int64) ([]in
 		return nil, err
 	}
 	var drop []Info
+	best, ok := Best(infos)
 	for _, i := range infos[:max(0, len(infos)-max(keepLast, 1))] {
-		if keepEvery <= 0 || i.Step%keepEvery != 0 {
+		if (keepEvery <= 0 || i.Step%keepEvery != 0) && !(ok && i.Step == best.Step) {
 			drop = append(drop, i)
 		}
 	}

@@ -470,6 +470,37 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// The checkpoint with the lowest held-out loss stays, however old it is; one without a loss is never the best.
+func TestTheBestStays(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	for s, held := range []float64{-1, 0.5, 0.25, 0.75, -1, 0.25, 0.5} {
+		c := sample(t, net(), uint64(s))
+		if held >= 0 {
+			c.Held = &held
+		}
+		require.NoError(t, Save(dir, int64(s), c))
+	}
+	infos, _, err := List(dir)
+	require.NoError(t, err)
+	best, ok := Best(infos)
+	require.True(t, ok)
+	require.EqualValues(t, 2, best.Step)
+	require.InDelta(t, 0.25, *best.Held, 0)
+	_, ok = Best(infos[:1])
+	require.False(t, ok)
+	for range 2 {
+		_, err = Prune(ctx, dir, 1, 0)
+		require.NoError(t, err)
+		require.Equal(t, []int64{2, 6}, steps(t, dir))
+	}
+	c := sample(t, net(), 1)
+	for _, bad := range []float64{-1, math.NaN(), math.Inf(1)} {
+		c.Held = &bad
+		require.ErrorContains(t, Save(dir, 7, c), "held-out loss")
+	}
+}
+
 // TestKill kills a child that saves in a loop, with -9 and at random moments: whatever is listed afterwards must load
 // and be what was saved under its step.
 func TestKill(t *testing.T) {

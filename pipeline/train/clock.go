@@ -112,14 +112,14 @@ func CheckpointBytes(s model.Spec) int64 {
 // DiskUse is what the checkpoints, samples and log of a whole run take at most, in bytes; the decoded pictures are
 // counted by CacheBytes.
 func DiskUse(s model.Spec, c Config) int64 {
-	kept := int64(c.KeepLast) + 1 // the new one is complete before the oldest goes
+	kept := int64(c.KeepLast) + 2 // the new one is complete before the oldest goes, and the best one stays
 	if c.KeepEvery > 0 {
 		kept += c.Steps / c.KeepEvery
 	}
 	grids := 2 * intervalsLeft(0, c.Steps, c.SampleEvery)
 	grid := int64(c.SampleCount)*int64(s.Dim()) + 4096
 	const line = 2048
-	return min(kept, c.Steps/c.SaveEvery+1)*CheckpointBytes(s) + grids*grid + (c.Steps/c.LogEvery+1)*line
+	return min(kept, c.Steps/c.SaveEvery+1)*CheckpointBytes(s) + grids*grid + (c.Steps/c.LogEvery+min(c.Steps, 25*(c.LogEvery+1))+1)*line
 }
 
 // Measuring takes at least two steps, and more while they are so quick that this time is not over.

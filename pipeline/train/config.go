@@ -30,7 +30,7 @@ type Config struct {
 	// HeldOut is the fraction of the pictures that is never trained on.
 	HeldOut float64 `json:"held_out"`
 
-	LogEvery    int64 `json:"log_every"`
+	LogEvery    int64 `json:"log_every"`    // at most; the first lines are closer together
 	SampleEvery int64 `json:"sample_every"` // also measures the held-out loss
 	SaveEvery   int64 `json:"save_every"`
 	KeepLast    int   `json:"keep_last"`  // newest checkpoints kept
@@ -105,6 +105,10 @@ func (c Config) Validate() error {
 	}
 	return nil
 }
+
+// logEvery is how many steps a line of the log stands for at a step: one at first, then some 4 % of those done, and
+// LogEvery in the end.
+func (c Config) logEvery(step int64) int64 { return min(c.LogEvery, max(1, step/25)) }
 
 // lr is the learning rate of the given step (0-based), before any scale that divergence asked for.
 func (c Config) lr(step int64) float64 {

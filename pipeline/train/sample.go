@@ -39,10 +39,6 @@ func (l *loop) weights(ctx context.Context, name string) (*program.Net, error) {
 // measure adds the losses of the averaged weights on trained and held-out pictures to a record.
 func (l *loop) measure(ctx context.Context, rec *Record) error {
 	began := time.Now()
-	net, err := l.weights(ctx, EMAName)
-	if err != nil {
-		return err
-	}
 	for _, part := range []struct {
 		idx []int
 		to  **eval.Result
@@ -50,10 +46,7 @@ func (l *loop) measure(ctx context.Context, rec *Record) error {
 		if len(part.idx) == 0 {
 			continue
 		}
-		r, err := eval.Loss(ctx, net, l.j.Spec, l.j.Cache, eval.Subset(part.idx, l.j.Config.EvalImages, l.j.Config.Seed), eval.Options{
-			Seed: l.j.Config.Seed, Levels: levelBins,
-			Progress: func(done, total int) { l.emit(Working{What: "loss by noise level", Done: done, Total: total}) },
-		})
+		r, err := l.loss(ctx, part.idx)
 		if err != nil {
 			return err
 		}
@@ -61,6 +54,22 @@ func (l *loop) measure(ctx context.Context, rec *Record) error {
 	}
 	l.clock.measuring = time.Since(began)
 	return nil
+}
+
+// loss measures the averaged weights on some of the pictures; that on the held-out ones, which come last, is noted.
+func (l *loop) loss(ctx context.Context, idx []int) (eval.Result, error) {
+	net, err := l.weights(ctx, EMAName)
+	if err != nil {
+		return eval.Result{}, err
+	}
+	r, err := eval.Loss(ctx, net, l.j.Spec, l.j.Cache, eval.Subset(idx, l.j.Config.EvalImages, l.j.Config.Seed), eval.Options{
+		Seed: l.j.Config.Seed, Levels: levelBins,
+		Progress: func(done, total int) { l.emit(Working{What: "loss by noise level", Done: done, Total: total}) },
+	})
+	if err == nil && len(l.heldIx) > 0 && &idx[0] == &l.heldIx[0] {
+		l.held, l.heldAt = r.Loss, l.step
+	}
+	return r, err
 }
 
 // grids writes the fixed-seed grids of the averaged and the raw weights at the current step.

@@ -100,10 +100,14 @@ type counters struct {
 	Best      float64 `json:"best"` // lowest mean loss of a log interval so far; 0 before the first
 	// Due says that what the step's number asks for (log, samples) is still to be done: the run was stopped in it.
 	Due    bool   `json:"due"`
-	Window window `json:"window"`
+	Window window `json:"window"` // since the loss was judged last
+	// Line is the window since the last line of the log. Older versions wrote a line where they judged, and kept none.
+	Line *window `json:"line,omitempty"`
 }
 
-// window sums up the steps since the last line of the log.
+func newCounters() counters { return counters{Version: 1, LRScale: 1, Line: &window{}} }
+
+// window sums up steps.
 type window struct {
 	Steps    int                `json:"steps"`
 	Seconds  float64            `json:"seconds"`
@@ -126,10 +130,12 @@ type loop struct {
 	trainIx []int
 	heldIx  []int
 
-	step  int64 // optimiser steps done
-	saved int64 // step of the newest checkpoint on disk, -1 for none
-	c     counters
-	clock clock
+	step   int64 // optimiser steps done
+	saved  int64 // step of the newest checkpoint on disk, -1 for none
+	held   float64
+	heldAt int64 // step at which the held-out loss was held, 0 for none
+	c      counters
+	clock  clock
 
 	before int64 // memory in use before anything was loaded
 }
@@ -166,7 +172,7 @@ func prepare(ctx context.Context, j Job) (*loop, error) {
 
 // load makes the training program of a job, fed with the given pictures.
 func load(ctx context.Context, j Job, pictures func(step int64, x []float32, class []int64) error) (*loop, error) {
-	l := &loop{j: j, saved: -1, before: memory.Resident(), ema: NewPowerEMA(j.Config.EMAWidth), c: counters{Version: 1, LRScale: 1}}
+	l := &loop{j: j, saved: -1, before: memory.Resident(), ema: NewPowerEMA(j.Config.EMAWidth), c: newCounters()}
 	var err error
 	if l.proc, err = j.Spec.Process(); err != nil {
 		return nil, err
@@ -268,7 +274,11 @@ func (l *loop) setCheckpoint(c checkpoint.Checkpoint) error {
 	if err := l.trainer.SetState(c.State); err != nil {
 		return err
 	}
-	l.step, l.saved, l.c = c.Step, c.Step, k
+	if k.Line == nil {
+		k.Line = &window{}
+		*k.Line = k.Window
+	}
+	l.step, l.saved, l.c, l.heldAt = c.Step, c.Step, k, 0
 	return nil
 }
 
@@ -278,7 +288,7 @@ func (l *loop) setInitial() error {
 		return err
 	}
 	z := make([]float32, len(w))
-	l.step, l.c = 0, counters{Version: 1, LRScale: 1}
+	l.step, l.c, l.heldAt = 0, newCounters(), 0
 	return l.trainer.SetState(program.State{Params: w, M: z, V: z, EMA: [][]float32{w}})
 }
 
@@ -337,12 +347,18 @@ func (l *loop) train(ctx context.Context) error {
 func (l *loop) intervals(ctx context.Context, lr float64) error {
 	c := l.j.Config
 	last := l.step == c.Steps
-	logDue, sampleDue := l.step%c.LogEvery == 0 || last, l.step%c.SampleEvery == 0 || last
-	l.c.Due = logDue || sampleDue
-	if l.c.Due && l.c.Window.Steps > 0 {
+	sampleDue := l.step%c.SampleEvery == 0 || last
+	judgeDue := l.step%c.LogEvery == 0 || sampleDue
+	l.c.Due = judgeDue || l.step%c.logEvery(l.step) == 0
+	if judgeDue && l.c.Window.Steps > 0 {
 		if reason, bad := l.diverged(); bad {
 			return l.rollBack(ctx, reason)
 		}
+		if loss := l.c.Window.Loss / float64(l.c.Window.Steps); l.c.Best == 0 || loss < l.c.Best {
+			l.c.Best = loss
+		}
+	}
+	if l.c.Due && l.c.Line.Steps > 0 {
 		rec := l.record(lr)
 		if sampleDue {
 			if err := l.measure(ctx, &rec); err != nil {
@@ -355,8 +371,11 @@ func (l *loop) intervals(ctx context.Context, lr float64) error {
 		if err := l.log.add(rec); err != nil {
 			return sentence.Errorf("the log cannot be written: %w", err)
 		}
-		l.c.Window = window{}
+		*l.c.Line = window{}
 		l.emit(Logged{rec})
+	}
+	if judgeDue {
+		l.c.Window = window{}
 	}
 	if sampleDue {
 		if err := l.grids(ctx); err != nil {
@@ -365,6 +384,11 @@ func (l *loop) intervals(ctx context.Context, lr float64) error {
 	}
 	l.c.Due = false
 	if l.step%c.SaveEvery == 0 && !last { // the last one is saved by Run
+		if len(l.heldIx) > 0 && l.heldAt != l.step { // so that the best of the checkpoints can be told
+			if _, err := l.loss(ctx, l.heldIx); err != nil {
+				return err
+			}
+		}
 		if err := l.save(ctx); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -408,29 +432,32 @@ func (l *loop) obey(ctx context.Context) error {
 	}
 }
 
-// count adds a step's result to the window and returns its mean loss.
+// count adds a step's result to the windows and returns its mean loss.
 func (l *loop) count(b *batch, res program.Result, took time.Duration) float64 {
-	w := &l.c.Window
 	var sum float64
-	for i, v := range res.Loss {
+	for _, v := range res.Loss {
 		sum += float64(v)
-		w.Levels[b.bin[i]] += float64(v)
-		w.Counts[b.bin[i]]++
 	}
 	loss := sum / float64(len(res.Loss))
-	w.Steps++
-	w.Seconds += took.Seconds()
-	w.Loss += loss
-	w.Weighted += res.Total
-	w.Power += b.power
-	w.GradNorm += res.GradNorm
+	for _, w := range []*window{&l.c.Window, l.c.Line} {
+		for i, v := range res.Loss {
+			w.Levels[b.bin[i]] += float64(v)
+			w.Counts[b.bin[i]]++
+		}
+		w.Steps++
+		w.Seconds += took.Seconds()
+		w.Loss += loss
+		w.Weighted += res.Total
+		w.Power += b.power
+		w.GradNorm += res.GradNorm
+	}
 	l.c.Seconds += took.Seconds()
 	return loss
 }
 
-// record is the log's line for the window.
+// record is the log's line for the steps since the last one.
 func (l *loop) record(lr float64) Record {
-	w := l.c.Window
+	w := *l.c.Line
 	n := float64(max(w.Steps, 1))
 	r := Record{
 		Step: l.step, Time: now(), Seconds: l.c.Seconds,
@@ -444,9 +471,6 @@ func (l *loop) record(lr float64) Record {
 		if c > 0 {
 			r.Levels[i] = w.Levels[i] / float64(c)
 		}
-	}
-	if l.c.Best == 0 || r.Loss < l.c.Best {
-		l.c.Best = r.Loss
 	}
 	return r
 }
@@ -516,6 +540,9 @@ func (l *loop) save(ctx context.Context) error {
 	}
 	dir := filepath.Join(l.j.Dir, CheckpointDir)
 	c := checkpoint.Checkpoint{UNet: l.j.Spec.UNet, State: l.trainer.State(), EMANames: []string{EMAName}, Extra: extra}
+	if l.heldAt == l.step && l.step > 0 && l.held <= math.MaxFloat64 {
+		c.Held = &l.held
+	}
 	if l.j.Describe != nil {
 		c.Run = l.j.Describe()
 	}

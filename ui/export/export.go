@@ -5,6 +5,7 @@ import (
 	"context"
 	"image"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -266,11 +267,25 @@ func TimeLapse(s *page.Services, run studio.Run) {
 
 // Model exports a model's weights as a diffusers folder or an ONNX file; checkpoint −1 is the newest.
 func Model(s *page.Services, model string, checkpoint int64) {
-	page.Load(s, func(ctx context.Context) (studio.Model, error) { return s.Studio.Models.Get(ctx, model) }, func(m studio.Model, err error) {
+	type found struct {
+		m  studio.Model
+		cs []studio.Checkpoint
+	}
+	page.Load(s, func(ctx context.Context) (f found, err error) {
+		if f.m, err = s.Studio.Models.Get(ctx, model); err != nil || f.m.Imported {
+			return f, err
+		}
+		f.cs, err = s.Studio.Runs.Checkpoints(ctx, model)
+		return f, err
+	}, func(f found, err error) {
+		m := f.m
 		if err != nil {
 			s.Fail(err)
 			return
 		}
+		choices, steps := page.Checkpoints(f.cs)
+		which := widget.NewSelect(choices, nil)
+		which.SetSelectedIndex(max(slices.Index(steps, checkpoint), 0))
 		names := make([]string, len(m.Weights))
 		for i, w := range m.Weights {
 			names[i] = runview.WeightsName(w)
@@ -279,15 +294,18 @@ func Model(s *page.Services, model string, checkpoint int64) {
 		if len(names) > 0 {
 			pick.SetSelectedIndex(0)
 		}
-		row := kit.Row(lang.L("Weights"), lang.L("The moving average (EMA) usually draws better than the raw weights."), pick)
+		row := container.NewVBox(kit.Row(lang.L("Weights"), lang.L("The moving average (EMA) usually draws better than the raw weights."), pick))
+		if !m.Imported {
+			row.Objects = slices.Insert(row.Objects, 0, kit.Row(lang.L("Checkpoint"), "", which))
+		}
 		mk := func(format, label, about string) kind {
 			return kind{format, label, about, row, func() writer {
-				w := ""
+				w, at := "", steps[max(which.SelectedIndex(), 0)]
 				if i := pick.SelectedIndex(); i >= 0 {
 					w = m.Weights[i]
 				}
 				return func(ctx context.Context, out string, report studio.ProgressFunc) error {
-					return s.Studio.Export.Model(ctx, model, checkpoint, w, format, out, report)
+					return s.Studio.Export.Model(ctx, model, at, w, format, out, report)
 				}
 			}}
 		}

@@ -40,6 +40,7 @@ type creation struct {
 
 	models      []studio.Model
 	checkpoints []studio.Checkpoint
+	choices     []int64 // of the checkpoint: see page.Checkpoints
 	weights     []string
 	samplers    []studio.SamplerInfo
 
@@ -88,14 +89,11 @@ func (c *creation) build() {
 		return sel
 	}
 	c.model = pick(func(i int) {
-		c.req.Model, c.req.Checkpoint, c.req.Weights, c.req.Class = c.models[i].ID, -1, "", ""
+		c.req.Model, c.req.Checkpoint, c.req.Weights, c.req.Class = c.models[i].ID, studio.NewestCheckpoint, "", ""
 		c.loadModel()
 	})
 	c.checkpoint = pick(func(i int) {
-		c.req.Checkpoint = -1
-		if i > 0 {
-			c.req.Checkpoint = c.checkpoints[i-1].Step
-		}
+		c.req.Checkpoint = c.choices[i]
 		c.fillWeights()
 	})
 	c.weight = pick(func(i int) { c.req.Weights = c.weights[i] })
@@ -318,15 +316,8 @@ func (c *creation) loadModel() {
 		c.filling = true
 		c.class.Options = append([]string{lang.L("Any")}, r.m.Classes...)
 		c.class.SetSelectedIndex(max(slices.Index(r.m.Classes, c.req.Class), -1) + 1)
-		c.checkpoint.Options = []string{lang.L("The newest")}
-		at := 0
-		for i, k := range r.cs {
-			c.checkpoint.Options = append(c.checkpoint.Options, lang.L("step {{.Step}}", map[string]any{"Step": page.Int(k.Step)}))
-			if k.Step == c.req.Checkpoint {
-				at = i + 1
-			}
-		}
-		c.checkpoint.SetSelectedIndex(at)
+		c.checkpoint.Options, c.choices = page.Checkpoints(r.cs)
+		c.checkpoint.SetSelectedIndex(max(slices.Index(c.choices, c.req.Checkpoint), 0))
 		c.filling = false
 		c.fillWeights()
 		c.fields.Refresh()
@@ -335,7 +326,7 @@ func (c *creation) loadModel() {
 
 func (c *creation) fillWeights() {
 	for i, k := range c.checkpoints {
-		if k.Step == c.req.Checkpoint || (c.req.Checkpoint < 0 && i == 0) {
+		if k.Step == c.req.Checkpoint || i == 0 && c.req.Checkpoint == studio.NewestCheckpoint || k.Best && c.req.Checkpoint == studio.BestCheckpoint {
 			c.weights = k.Weights
 		}
 	}

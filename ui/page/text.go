@@ -189,3 +189,26 @@ func RunState(s studio.RunState) string {
 	}
 	return string(s)
 }
+
+// Checkpoints are the choices of a checkpoint, and what each stands for in a request: the newest, the best where one is
+// known, and all of them by their steps.
+func Checkpoints(cs []studio.Checkpoint) (names []string, steps []int64) {
+	add := func(name string, step int64) { names, steps = append(names, name), append(steps, step) }
+	add(lang.L("The newest"), studio.NewestCheckpoint)
+	for _, k := range cs {
+		if k.Best {
+			add(lang.L("The best, by held-out loss"), studio.BestCheckpoint)
+		}
+	}
+	for _, k := range cs {
+		name := lang.L("step {{.Step}}", map[string]any{"Step": Int(k.Step)})
+		if !math.IsNaN(k.HeldOut) {
+			name += " · " + lang.L("held-out loss {{.Loss}}", map[string]any{"Loss": Number(k.HeldOut)})
+		}
+		if k.Best {
+			name += " ★"
+		}
+		add(name, k.Step)
+	}
+	return names, steps
+}

@@ -110,7 +110,7 @@ func TestAFullDiskIsMendedFromThePage(t *testing.T) {
 	lift = func() {}
 
 	b.Tap("Keep only the newest checkpoint and continue")
-	b.WaitText("Every checkpoint of this run but the newest is removed for good.")
+	b.WaitText("Every checkpoint of this run but the newest and the best is removed for good.")
 	require.Equal(t, []int64{4, 3, 2, 1}, steps(), "it asks before")
 	b.Tap("Cancel")
 	require.Equal(t, []int64{4, 3, 2, 1}, steps())
