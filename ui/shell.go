@@ -37,6 +37,7 @@ type shell struct {
 	keysShown bool
 
 	applied studio.Settings // what the window looks like
+	screen  fyne.Size       // in pixels; zero where it is not known
 	focused fyne.Focusable  // what had the keyboard at the last tick
 
 	eventsMu sync.Mutex
@@ -45,8 +46,8 @@ type shell struct {
 
 // newShell builds the window's content over an open studio. make gives the pages; it is called again when the language
 // changes.
-func newShell(s *page.Services, make func(*page.Services) []page.Page) *shell {
-	sh := &shell{s: s, applied: s.Studio.Settings.Get()}
+func newShell(s *page.Services, screen fyne.Size, make func(*page.Services) []page.Page) *shell {
+	sh := &shell{s: s, screen: screen, applied: s.Studio.Settings.Get()}
 	s.Navigate = sh.navigate
 	s.InspectorChanged = sh.updateInspector
 	s.Restyle = func() { sh.restyle(make) }
@@ -79,8 +80,12 @@ const (
 )
 
 func (l *shellLayout) MinSize(objs []fyne.CanvasObject) fyne.Size {
-	status := objs[4].MinSize()
-	return fyne.NewSize(640, 300+status.Height)
+	least := fyne.NewSize(640, 300+objs[4].MinSize().Height)
+	if s := l.sh.screen; !s.IsZero() { // at a large scale, a small screen has less
+		scale := l.sh.s.Window.Canvas().Scale()
+		least = least.Min(fyne.NewSize(s.Width/scale, s.Height/scale))
+	}
+	return least
 }
 
 func (l *shellLayout) Layout(objs []fyne.CanvasObject, size fyne.Size) {
@@ -246,7 +251,7 @@ func (sh *shell) restyle(make func(*page.Services) []page.Page) {
 	old, now := sh.applied, sh.s.Studio.Settings.Get()
 	sh.applied = now
 	if old.Theme != now.Theme || old.Scale != now.Scale {
-		applyLook(sh.s.App, now)
+		applyLook(sh.s.App, sh.s.Window, now)
 	}
 	if old.Language != now.Language {
 		if err := i18n.Apply(now.Language); err != nil {

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"context"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"unnoise/ui/kit"
 	"unnoise/ui/page"
 	"unnoise/ui/page/pagetest"
+	"unnoise/ui/widgets/form"
 )
 
 // spy is a page that notes what the shell tells it.
@@ -54,7 +56,7 @@ func shellOn(t *testing.T) (*pagetest.Bench, *shell, []*spy) {
 		spies = append(spies, &spy{id: id, entry: b.S.NewEntry()})
 	}
 	spies[1].details = kit.Text("the details")
-	sh := newShell(b.S, func(*page.Services) []page.Page {
+	sh := newShell(b.S, fyne.Size{}, func(*page.Services) []page.Page {
 		var out []page.Page
 		for _, s := range spies {
 			out = append(out, s)
@@ -178,7 +180,7 @@ func TestNoticesHaveTheirMends(t *testing.T) {
 // What has several ways out is told everywhere, and answered on the Train page, where it stays when the message is gone.
 func TestNoticesStandOnTheTrainPage(t *testing.T) {
 	b := pagetest.Open(t, nil)
-	sh := newShell(b.S, makePages)
+	sh := newShell(b.S, fyne.Size{}, makePages)
 	sh.navigate(page.Home, nil)
 	var mended atomic.Int32
 	mend := func(label string, ask studio.Text) studio.Mend {
@@ -242,6 +244,20 @@ func TestMessagesExpireButErrorsStay(t *testing.T) {
 	require.LessOrEqual(t, len(b.S.Messages()), 3, "messages do not pile up")
 }
 
+// A window at a large scale on a small screen may be as small as the screen.
+func TestTheWindowFitsTheScreen(t *testing.T) {
+	require.Equal(t, fyne.NewSize(1440, 870), within(fyne.NewSize(2840, 1700), fyne.NewSize(1440, 870)))
+	require.Equal(t, fyne.NewSize(1200, 780), within(fyne.NewSize(1200, 780), fyne.NewSize(1440, 870)))
+	require.Equal(t, fyne.NewSize(1200, 780), within(fyne.NewSize(1200, 780), fyne.Size{}), "an unknown screen")
+	require.Equal(t, fyne.NewSize(320, 240), within(fyne.Size{}, fyne.NewSize(1440, 870)))
+	_, sh, _ := shellOn(t)
+	least := sh.frame.MinSize()
+	require.InDelta(t, 640, least.Width, 0.1)
+	sh.screen = fyne.NewSize(600, 320)
+	scale := sh.s.Window.Canvas().Scale()
+	require.Equal(t, fyne.NewSize(600/scale, 320/scale), sh.frame.MinSize())
+}
+
 func TestNarrowWindow(t *testing.T) {
 	b, sh, _ := shellOn(t)
 	require.False(t, sh.rail.narrow)
@@ -260,7 +276,7 @@ func TestNarrowWindow(t *testing.T) {
 func TestLanguageChangesAtOnce(t *testing.T) {
 	b := pagetest.Open(t, nil)
 	t.Cleanup(func() { require.NoError(t, i18n.Apply("")) })
-	sh := newShell(b.S, makePages)
+	sh := newShell(b.S, fyne.Size{}, makePages)
 	sh.navigate(page.Settings, nil)
 	require.True(t, b.Shows("Appearance"))
 	st := b.S.Studio.Settings.Get()
@@ -273,10 +289,43 @@ func TestLanguageChangesAtOnce(t *testing.T) {
 	require.Equal(t, page.Settings, sh.at.ID())
 }
 
+// What was put into a form is still there after a change of the language, and after a restart.
+func TestFormsAreRemembered(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ws")
+	entry := func(b *pagetest.Bench, text string) *form.Entry {
+		return pagetest.Find(b, func(e *form.Entry) bool { return e.Entry.Text == text })
+	}
+	t.Run("before", func(t *testing.T) {
+		b := pagetest.OpenAt(t, dir, nil)
+		t.Cleanup(func() { require.NoError(t, i18n.Apply("")) })
+		sh := newShell(b.S, fyne.Size{}, makePages)
+		d := b.Dataset(10)
+		sh.navigate(page.Train, nil)
+		b.Wait("the form", func() bool { sh.tick(); return entry(b, d.Name) != nil })
+		entry(b, d.Name).Entry.SetText("my fish")
+		b.Wait("the check", func() bool {
+			sh.tick()
+			var r studio.TrainRequest
+			return b.S.Recall("training", &r) && r.Name == "my fish"
+		})
+		st := b.S.Studio.Settings.Get()
+		st.Language = "zh"
+		require.NoError(t, b.S.Studio.Settings.Set(context.Background(), st))
+		b.S.Restyle()
+		b.Wait("the form in Chinese", func() bool { sh.tick(); return entry(b, "my fish") != nil && b.Shows("训练") })
+	})
+	t.Run("after", func(t *testing.T) {
+		b := pagetest.OpenAt(t, dir, nil)
+		sh := newShell(b.S, fyne.Size{}, makePages)
+		sh.navigate(page.Train, nil)
+		b.Wait("the form", func() bool { sh.tick(); return entry(b, "my fish") != nil })
+	})
+}
+
 // Every page can be built, shown and left over an empty workspace.
 func TestAllPages(t *testing.T) {
 	b := pagetest.Open(t, nil)
-	sh := newShell(b.S, makePages)
+	sh := newShell(b.S, fyne.Size{}, makePages)
 	for range 2 {
 		for _, p := range sh.pages {
 			sh.navigate(p.ID(), nil)

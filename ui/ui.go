@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/lang"
 	"fyne.io/fyne/v2/widget"
+	"github.com/go-gl/glfw/v3.3/glfw"
 
 	"unnoise/app/studio"
 	"unnoise/app/workspace"
@@ -86,7 +88,7 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	r.win = win
 	r.win.SetPadded(false)
-	r.win.Resize(fyne.NewSize(1200, 780))
+	r.startSize(early)
 	r.win.SetCloseIntercept(r.closing)
 	if early != nil {
 		r.use(*early)
@@ -100,7 +102,10 @@ func Run(ctx context.Context, opts Options) error {
 				fyne.Do(r.quit)
 				return
 			}
-			fyne.Do(func() { r.use(res) })
+			fyne.Do(func() {
+				r.use(res)
+				r.startSize(&res)
+			})
 		}()
 	}
 	closed := make(chan struct{})
@@ -148,6 +153,7 @@ type runner struct {
 	unsubscribe func()
 	leaving     bool
 	hidden      bool
+	pixels      fyne.Size // of the window, at the last tick
 }
 
 func (r *runner) open() (*studio.Studio, error) {
@@ -176,10 +182,13 @@ func (r *runner) use(res result) {
 		fyne.LogError("language", err)
 	}
 	r.s = page.New(r.ctx, r.app, r.win, r.st)
-	r.rest = newRest(r.win, func() bool { return r.hidden }, func() { r.sh.tick() })
+	r.rest = newRest(r.win, func() bool { return r.hidden }, func() {
+		r.fit()
+		r.sh.tick()
+	})
 	r.s.Wake = r.rest.wake
-	applyLook(r.app, set)
-	r.sh = newShell(r.s, makePages)
+	applyLook(r.app, r.win, set)
+	r.sh = newShell(r.s, screenSize(), makePages)
 	r.sh.bindKeys(r.closing)
 	r.win.SetOnDropped(func(_ fyne.Position, uris []fyne.URI) {
 		var paths []string
@@ -227,6 +236,9 @@ func (r *runner) end() error {
 		r.unsubscribe()
 	}
 	if r.s != nil {
+		if !r.pixels.IsZero() {
+			r.s.Remember(windowPart, r.pixels)
+		}
 		r.s.Close(10 * time.Second)
 	}
 	if r.st == nil {
@@ -250,10 +262,76 @@ func setScale(s studio.Settings, env string) {
 	}
 }
 
+// windowPart is the window's name among what is remembered.
+const windowPart = "window"
+
+// The size of a window that was never opened before, in pixels at a scale of 1.
+const firstWidth, firstHeight = 1200, 780
+
+// startSize gives the window the pixels it had when it was closed last, as far as the scale is known before it is shown.
+func (r *runner) startSize(early *result) {
+	pixels, scale := fyne.NewSize(firstWidth, firstHeight), float32(1)
+	if early != nil && early.err == nil {
+		early.st.Settings.Recall(windowPart, &pixels)
+		if s := early.st.Settings.Get().Scale; s > 0 {
+			scale = float32(s)
+		}
+	}
+	if r.sh != nil { // it is shown already
+		scale = r.win.Canvas().Scale()
+	}
+	pixels = within(pixels, screenSize())
+	r.win.Resize(fyne.NewSize(pixels.Width/scale, pixels.Height/scale))
+}
+
+// fit notes the window's size in pixels, and keeps the window within the screen.
+func (r *runner) fit() {
+	c := r.win.Canvas()
+	pixels := fyne.NewSize(c.Size().Width*c.Scale(), c.Size().Height*c.Scale())
+	if pixels == r.pixels || r.hidden {
+		return
+	}
+	r.pixels = pixels
+	if fits := within(pixels, screenSize()); fits != pixels {
+		r.win.Resize(fyne.NewSize(fits.Width/c.Scale(), fits.Height/c.Scale()))
+	}
+}
+
+// within makes a size no larger than the screen, where that is known, and no smaller than can be used.
+func within(size, screen fyne.Size) fyne.Size {
+	size = size.Max(fyne.NewSize(320, 240))
+	if screen.IsZero() {
+		return size
+	}
+	return size.Min(screen)
+}
+
+// screenSize is the pixels of the screen that windows may cover, or zero where they cannot be told. It is called on the UI
+// thread.
+func screenSize() fyne.Size {
+	if runtime.GOOS == "darwin" { // its windows are measured in points, which Fyne sees to
+		return fyne.Size{}
+	}
+	m := glfw.GetPrimaryMonitor()
+	if m == nil {
+		return fyne.Size{}
+	}
+	_, _, w, h := m.GetWorkarea()
+	return fyne.NewSize(float32(w), float32(h))
+}
+
 var startScale = os.Getenv("FYNE_SCALE")
 
-// applyLook puts theme and scale in force; Fyne reads the scale again when the theme is set.
-func applyLook(a fyne.App, s studio.Settings) {
+// applyLook puts theme and scale in force; Fyne reads the scale again when the theme is set. It then gives the window as many
+// units as before, at the new scale: that would leave the screen, so the window gets the pixels it had.
+func applyLook(a fyne.App, w fyne.Window, s studio.Settings) {
+	c := w.Canvas()
+	was, size := c.Scale(), c.Size()
+	defer func() {
+		if now := c.Scale(); now != was && now > 0 {
+			w.Resize(fyne.NewSize(size.Width*was/now, size.Height*was/now))
+		}
+	}()
 	setScale(s, startScale)
 	mode := uitheme.System
 	switch s.Theme {

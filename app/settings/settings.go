@@ -3,9 +3,11 @@
 package settings
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,7 +55,12 @@ func (s Settings) Check() error {
 type file struct {
 	Version int `json:"version"`
 	Settings
+	// Remembered is what the window was left with, by the name of its part: values, not choices, that no other part reads.
+	Remembered map[string]json.RawMessage `json:"remembered,omitempty"`
 }
+
+// maxRemembered bounds one part of what is remembered.
+const maxRemembered = 64 << 10
 
 // Path is where the settings are unless a Store is opened elsewhere. UNNOISE_CONFIG names
 // another file.
@@ -70,7 +77,8 @@ type Store struct {
 
 	mu  sync.RWMutex
 	now Settings
-	ro  error // why nothing may be saved
+	was map[string]json.RawMessage // what is remembered
+	ro  error                      // why nothing may be saved
 }
 
 // Open reads the settings at path; a missing file is the default choice. A file that is
@@ -103,7 +111,7 @@ func Open(path string) (*Store, error) {
 		}
 		return s, sentence.Errorf("the settings were damaged (%w): they were set aside as %s and the usual ones are in use", err, aside)
 	}
-	s.now = f.Settings
+	s.now, s.was = f.Settings, f.Remembered
 	return s, nil
 }
 
@@ -128,12 +136,51 @@ func (s *Store) Set(n Settings) (changed bool, err error) {
 	if s.ro != nil {
 		return false, s.ro
 	}
-	if err := os.MkdirAll(filepath.Dir(s.path), 0o777); err != nil {
-		return false, sentence.Errorf("the settings cannot be saved: %w", err)
-	}
-	if err := disk.WriteJSON(s.path, file{Version: Version, Settings: n}); err != nil {
-		return false, sentence.Errorf("the settings cannot be saved: %w", err)
+	if err := s.save(n, s.was); err != nil {
+		return false, err
 	}
 	s.now = n
 	return true, nil
+}
+
+func (s *Store) save(n Settings, was map[string]json.RawMessage) error {
+	err := os.MkdirAll(filepath.Dir(s.path), 0o777)
+	if err == nil {
+		err = disk.WriteJSON(s.path, file{Version: Version, Settings: n, Remembered: was})
+	}
+	if err != nil {
+		return sentence.Errorf("the settings cannot be saved: %w", err)
+	}
+	return nil
+}
+
+// Recall fills into with what was last remembered under a name, and says false when there is nothing that fits.
+func (s *Store) Recall(name string, into any) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	b, ok := s.was[name]
+	return ok && json.Unmarshal(b, into) == nil
+}
+
+// Remember keeps a value under a name for the next start. Where the settings may not be saved, it keeps it until the end.
+func (s *Store) Remember(name string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return sentence.Errorf("the settings cannot be saved: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(b) > maxRemembered || bytes.Equal(b, s.was[name]) {
+		return nil
+	}
+	was := maps.Clone(s.was)
+	if was == nil {
+		was = map[string]json.RawMessage{}
+	}
+	was[name] = b
+	if s.ro == nil {
+		err = s.save(s.now, was)
+	}
+	s.was = was
+	return err
 }

@@ -53,3 +53,42 @@ func TestDamagedAndNewerFiles(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, newer, string(b))
 }
+
+// What the window was left with is there after a restart, survives a change of the settings, and harms nothing where it does
+// not fit.
+func TestRemembers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "settings.json")
+	s, err := Open(path)
+	require.NoError(t, err)
+	type form struct {
+		Name  string
+		Steps int
+	}
+	require.False(t, s.Recall("form", &form{}))
+	require.NoError(t, s.Remember("form", form{"fish", 3}))
+	_, err = s.Set(Settings{Language: "zh"})
+	require.NoError(t, err)
+	require.NoError(t, s.Remember("window", []int{1, 2}))
+	require.NoError(t, s.Remember("huge", make([]byte, maxRemembered)))
+	s, err = Open(path)
+	require.NoError(t, err)
+	require.Equal(t, "zh", s.Get().Language)
+	got := form{Name: "default", Steps: 7}
+	require.True(t, s.Recall("form", &got))
+	require.Equal(t, form{"fish", 3}, got)
+	require.False(t, s.Recall("window", &form{}), "another shape")
+	require.False(t, s.Recall("huge", &[]byte{}))
+
+	require.NoError(t, os.WriteFile(path, []byte(`{"version":1,"language":"zh"}`), 0o666)) // as former versions wrote it
+	s, err = Open(path)
+	require.NoError(t, err)
+	require.False(t, s.Recall("form", &form{}))
+	require.NoError(t, os.WriteFile(path, []byte(`{"version":99}`), 0o666))
+	s, err = Open(path)
+	require.Error(t, err)
+	require.NoError(t, s.Remember("form", form{"fish", 3}), "kept until the end")
+	require.True(t, s.Recall("form", &got))
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, `{"version":99}`, string(b), "a newer version's file is left alone")
+}

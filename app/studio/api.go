@@ -952,6 +952,10 @@ type SettingsService interface {
 	Get() Settings
 	// Set checks and saves them; SettingsChanged follows.
 	Set(ctx context.Context, s Settings) error
+	// Recall fills into with what was last remembered under a name, and says false when there is nothing that fits. Quick.
+	Recall(name string, into any) bool
+	// Remember keeps a value, as JSON, under a name: it is there again after a restart.
+	Remember(name string, v any) error
 	// Devices is the processors there could be, with reasons for those that cannot be used.
 	Devices(ctx context.Context) ([]Device, error)
 	// Runtime looks for the runtime library.

@@ -27,6 +27,10 @@ func (s settingsService) Set(_ context.Context, n Settings) error {
 	return err
 }
 
+func (s settingsService) Recall(name string, into any) bool { return s.settings.Recall(name, into) }
+
+func (s settingsService) Remember(name string, v any) error { return s.settings.Remember(name, v) }
+
 func (s settingsService) Runtime(ctx context.Context) (RuntimeStatus, error) {
 	st := RuntimeStatus{
 		Network: events.T("It fetches ONNX Runtime {{.Version}} once, with the npm client, from the registry that npm is set to. Nothing of yours is sent.", "Version", ortlib.Version),

@@ -269,31 +269,35 @@ func (p *Page) back() {
 }
 
 // importDialog asks for a path and a name.
-func (p *Page) importDialog() {
+func (p *Page) importDialog() { p.askImport("", "") }
+
+// askImport is importDialog with what was typed before.
+func (p *Page) askImport(path, name string) {
 	p.s.AskImport(page.Import{
 		Title: lang.L("Import pictures"),
 		About: lang.L("Pictures are read where they are and never changed. A folder within the folder makes a class. You can also drop a folder or zip anywhere onto this window."),
 		Path:  lang.L("Folder, zip or IDX file"), Name: lang.L("Name (the file's, if left empty)"),
-		Files: true,
+		Files: true, OldPath: path, OldName: name,
 		Other: kit.Button(lang.L("Use the demo pictures"), icons.Demo, widget.LowImportance, p.importDemo),
 		Do:    p.importPath,
 	})
 }
 
 func (p *Page) importDemo() {
-	p.run(lang.L("the demo pictures"), func(ctx context.Context, report func(page.Progress)) (studio.Dataset, error) {
+	p.run(lang.L("the demo pictures"), nil, func(ctx context.Context, report func(page.Progress)) (studio.Dataset, error) {
 		return p.s.Studio.Datasets.ImportDemo(ctx, report)
 	})
 }
 
 func (p *Page) importPath(path, name string) {
-	p.run(filepath.Base(path), func(ctx context.Context, report func(page.Progress)) (studio.Dataset, error) {
+	p.run(filepath.Base(path), func() { p.askImport(path, name) }, func(ctx context.Context, report func(page.Progress)) (studio.Dataset, error) {
 		return p.s.Studio.Datasets.Import(ctx, path, name, report)
 	})
 }
 
-// run imports as a task that the list and the status bar show.
-func (p *Page) run(what string, work func(context.Context, func(page.Progress)) (studio.Dataset, error)) {
+// run imports as a task that the list and the status bar show. again, which may be nil, asks once more for what could not be
+// imported.
+func (p *Page) run(what string, again func(), work func(context.Context, func(page.Progress)) (studio.Dataset, error)) {
 	var got studio.Dataset
 	im := &importing{meter: kit.NewMeter(200), line: kit.Caption("")}
 	im.task = p.s.Run(lang.L("Importing {{.Name}}", map[string]any{"Name": what}), func(ctx context.Context, report func(page.Progress)) error {
@@ -309,7 +313,11 @@ func (p *Page) run(what string, work func(context.Context, func(page.Progress)) 
 		}
 		p.imports.Remove(im.card)
 		if err != nil {
-			p.s.Fail(err)
+			if again != nil {
+				p.s.FailWith(err, lang.L("Change it…"), again)
+			} else {
+				p.s.Fail(err)
+			}
 			p.load()
 			return
 		}

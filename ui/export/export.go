@@ -77,13 +77,17 @@ func (e *exporter) open(title string) {
 		})
 		r.Required = true
 		r.Horizontal = true
-		r.Selected = labels[0]
+		var was string
+		if e.s.Recall(e.part(), &was) {
+			e.at = max(0, slices.IndexFunc(e.kinds, func(k kind) bool { return k.suggest == was }))
+		}
+		r.Selected = labels[e.at]
 		head = container.NewHScroll(r)
 	}
 	place := kit.Row(lang.L("Save as"), "", container.NewBorder(nil, nil, nil, folder, e.path))
 	e.all = container.NewVBox(head, e.about, e.body)
 	e.view = container.NewVScroll(e.all)
-	e.choose(0)
+	e.choose(e.at)
 	e.d = dialog.NewCustomConfirm(title, lang.L("Export"), lang.L("Cancel"), container.NewBorder(nil, place, nil, nil, e.view), func(ok bool) {
 		if ok {
 			e.start()
@@ -123,8 +127,12 @@ func (e *exporter) choose(i int) {
 	}
 }
 
+// part is the dialog's name among what is remembered: each sort of thing is exported in its own way.
+func (e *exporter) part() string { return "export " + e.kinds[0].suggest }
+
 func (e *exporter) start() {
-	write, out := e.kinds[e.at].write(), strings.TrimSpace(e.path.Text)
+	e.s.Remember(e.part(), e.kinds[e.at].suggest)
+	write, out := e.kinds[e.at].write(), page.Path(e.path.Text)
 	if out == "" {
 		e.s.Toast(lang.L("Say where to save first."))
 		return

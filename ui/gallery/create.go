@@ -355,6 +355,7 @@ func (c *creation) check() {
 	}
 	c.checking++
 	n, req := c.checking, c.req
+	c.p.s.Remember(remembered, req)
 	page.Load(c.p.s, func(ctx context.Context) ([]studio.Problem, error) { return c.p.s.Studio.Galleries.Check(ctx, req) },
 		func(ps []studio.Problem, err error) {
 			if n != c.checking {

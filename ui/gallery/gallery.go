@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"slices"
 	"time"
 
 	"fyne.io/fyne/v2"
@@ -123,6 +124,11 @@ func (p *Page) Content() fyne.CanvasObject {
 	p.newest = kit.NewCheck(lang.L("Newest first"), filter)
 	p.zoom = kit.NewSlider(0, float64(len(imagegrid.Sizes)-1))
 	p.zoom.Step = 1
+	var was left
+	if p.s.Recall(rememberedPage, &was) {
+		p.current, p.newest.Checked = was.Gallery, was.Newest
+		p.grid.SetZoom(was.Zoom)
+	}
 	p.zoom.Value = float64(p.grid.Zoom())
 	p.zoom.OnChanged = func(v float64) { p.grid.SetZoom(int(v)) }
 	p.zoom.OnChangeEnded = func(float64) { p.s.LetGo() }
@@ -351,6 +357,7 @@ func (p *Page) load() {
 			p.s.Fail(err)
 			return
 		}
+		was := slices.IndexFunc(p.galleries, func(g studio.Gallery) bool { return g.ID == p.current })
 		changed := (len(gs) == 0) != (len(p.galleries) == 0)
 		p.galleries = gs
 		if changed {
@@ -374,9 +381,14 @@ func (p *Page) load() {
 				at = i + 1
 			}
 		}
-		if at == 0 {
-			p.current = ""
+		if at == 0 && was >= 0 { // it is gone: the one in its place
+			at = min(was+1, len(gs))
 		}
+		p.current = ""
+		if at > 0 {
+			p.current = gs[at-1].ID
+		}
+		p.s.Remember(rememberedPage, left{p.current, p.newest.Checked, p.grid.Zoom()})
 		p.list.Refresh()
 		p.selecting = true
 		p.list.Select(at)
@@ -407,6 +419,8 @@ func (p *Page) loadImages() {
 					p.noMatch.SetText(lang.L("Nothing matches."))
 					if f.Search != "" {
 						p.noMatch.SetText(lang.L("Nothing matches. Search for words, or for such as sampler:ddim steps:>20 class:cat."))
+					} else if !f.Starred {
+						p.noMatch.SetText(lang.L("No pictures are left here. Undo brings back what was deleted last."))
 					}
 				}
 			}
@@ -586,7 +600,14 @@ func (p *Page) revealRef(ref studio.Ref) {
 }
 
 func (p *Page) newGallery(model string, checkpoint int64) {
+	var was studio.SampleRequest
+	known := p.s.Recall(remembered, &was)
 	page.Load(p.s, func(ctx context.Context) (studio.SampleRequest, error) {
+		if model == "" && was.Model != "" {
+			if r, err := p.s.Studio.Galleries.Defaults(ctx, was.Model); err == nil {
+				return r, nil
+			}
+		}
 		return p.s.Studio.Galleries.Defaults(ctx, model)
 	},
 		func(r studio.SampleRequest, err error) {
@@ -594,11 +615,26 @@ func (p *Page) newGallery(model string, checkpoint int64) {
 				p.s.FailWith(err, lang.L("Go to Train"), func() { p.s.Navigate(page.Train, nil) })
 				return
 			}
+			if known { // how, and not of what
+				r.Sampler, r.Steps, r.Eta, r.Clip, r.Count = was.Sampler, was.Steps, was.Eta, was.Clip, was.Count
+			}
 			if checkpoint >= 0 {
 				r.Checkpoint = checkpoint
 			}
 			p.create(r)
 		})
+}
+
+// The names of the form of a new gallery and of the page among what is remembered, and what the page was left with.
+const (
+	remembered     = "new gallery"
+	rememberedPage = "gallery"
+)
+
+type left struct {
+	Gallery string
+	Newest  bool
+	Zoom    int
 }
 
 func stepOf(i, n int) string { return fmt.Sprintf("%d / %d", i, n) }

@@ -372,7 +372,8 @@ func (p *Page) demo() {
 }
 
 func (p *Page) open() {
-	p.s.PickFolder(func(path string) { p.s.Navigate(page.Datasets, page.ImportPath{Path: path}) })
+	what := page.Picking{Title: lang.L("A folder or zip of pictures"), Folders: true, Files: true, Extensions: []string{".zip"}}
+	p.s.Pick(what, func(path string) { p.s.Navigate(page.Datasets, page.ImportPath{Path: path}) })
 }
 
 // middle keeps its one object in the middle, at most so wide.

@@ -317,11 +317,15 @@ func (p *Page) choose(id string) {
 }
 
 // importDialog asks for a diffusers folder.
-func (p *Page) importDialog() {
+func (p *Page) importDialog() { p.askImport("", "") }
+
+// askImport is importDialog with what was typed before.
+func (p *Page) askImport(path, name string) {
 	p.s.AskImport(page.Import{
 		Title: lang.L("Import a model"),
 		About: lang.L("A UNet2DModel saved by diffusers: a folder with config.json and its safetensors, or a pipeline folder with unet inside. A checked copy is kept in the workspace."),
 		Path:  lang.L("Folder of the model"), Name: lang.L("Name (the folder's, if left empty)"),
+		OldPath: path, OldName: name,
 		Do: p.importPath,
 	})
 }
@@ -334,7 +338,7 @@ func (p *Page) importPath(path, name string) {
 		return err
 	}, func(err error) {
 		if err != nil {
-			p.s.Fail(err)
+			p.s.FailWith(err, lang.L("Change it…"), func() { p.askImport(path, name) })
 			return
 		}
 		p.chosen = got.ID

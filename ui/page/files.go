@@ -5,10 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-
-	"fyne.io/fyne/v2"
-	"fyne.io/fyne/v2/dialog"
-	"fyne.io/fyne/v2/storage"
+	"strings"
 
 	"unnoise/runtime/sentence"
 )
@@ -32,38 +29,17 @@ func (s *Services) Reveal(path string) {
 	}, nil)
 }
 
-// PickFolder lets the user choose a folder.
-func (s *Services) PickFolder(chosen func(path string)) {
-	d := dialog.NewFolderOpen(func(u fyne.ListableURI, err error) {
-		if err != nil {
-			s.Fail(err)
-		} else if u != nil {
-			chosen(u.Path())
-		}
-	}, s.Window)
-	d.Resize(s.dialogSize())
-	s.ShowDialog(d)
-}
-
-// PickFile lets the user choose a file, one of the extensions (with their dots) if there are any.
-func (s *Services) PickFile(extensions []string, chosen func(path string)) {
-	d := dialog.NewFileOpen(func(f fyne.URIReadCloser, err error) {
-		if err != nil {
-			s.Fail(err)
-		} else if f != nil {
-			path := f.URI().Path()
-			s.Do(func(context.Context) error { return f.Close() }, nil)
-			chosen(path)
-		}
-	}, s.Window)
-	if len(extensions) > 0 {
-		d.SetFilter(storage.NewExtensionFileFilter(extensions))
+// Path is what somebody typed as the name of a file or folder: without spaces around it, and with their own folder for a
+// leading ~.
+func Path(typed string) string {
+	p := strings.TrimSpace(typed)
+	rest, home := strings.CutPrefix(p, "~")
+	if !home || (rest != "" && !os.IsPathSeparator(rest[0])) {
+		return p
 	}
-	d.Resize(s.dialogSize())
-	s.ShowDialog(d)
-}
-
-func (s *Services) dialogSize() fyne.Size {
-	c := s.Window.Canvas().Size()
-	return fyne.NewSize(min(900, c.Width-40), min(620, c.Height-40))
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return p
+	}
+	return filepath.Join(dir, rest)
 }

@@ -1,6 +1,8 @@
 package page
 
 import (
+	"context"
+	"os"
 	"strings"
 
 	"fyne.io/fyne/v2"
@@ -16,11 +18,13 @@ import (
 
 // Import describes a dialog that asks what to import and under which name.
 type Import struct {
-	Title, About string
-	Path, Name   string // what the empty fields say
-	Files        bool   // a file may be chosen, not only a folder
-	Other        *widget.Button
-	Do           func(path, name string)
+	Title, About     string
+	Path, Name       string // what the empty fields say
+	OldPath, OldName string // what was typed before, when it could not be imported
+	Files            bool   // a file may be chosen, not only a folder
+	Extensions       []string
+	Other            *widget.Button
+	Do               func(path, name string)
 }
 
 // AskImport shows the dialog. Other, which may be nil, is another way, at the left; it closes the dialog.
@@ -29,12 +33,34 @@ func (s *Services) AskImport(im Import) {
 	path.SetPlaceHolder(im.Path)
 	name.SetPlaceHolder(im.Name)
 	var d *dialog.CustomDialog
-	start := kit.NewAction(lang.L("Import"), icons.Import, func() {
-		d.Hide()
-		im.Do(strings.TrimSpace(path.Text), strings.TrimSpace(name.Text))
-	})
+	problem := kit.Text("")
+	problem.Importance = widget.DangerImportance
+	kit.Show(false, problem)
+	var start *kit.Action
+	begin := func() {
+		if start.Reason() != "" {
+			return
+		}
+		at := Path(path.Text)
+		s.Do(func(context.Context) error {
+			if _, err := os.Stat(at); err != nil {
+				return notThere(at, err)
+			}
+			return nil
+		}, func(err error) {
+			if err != nil { // the dialog stays, with what was typed
+				problem.SetText(Sentence(err))
+				kit.Show(true, problem)
+				return
+			}
+			d.Hide()
+			im.Do(at, strings.TrimSpace(name.Text))
+		})
+	}
+	start = kit.NewAction(lang.L("Import"), icons.Import, begin)
 	start.Button.Importance = widget.HighImportance
 	path.OnChanged = func(p string) {
+		kit.Show(false, problem)
 		if strings.TrimSpace(p) == "" {
 			start.SetReason(lang.L("Choose what to import."))
 		} else {
@@ -42,15 +68,13 @@ func (s *Services) AskImport(im Import) {
 		}
 	}
 	path.OnChanged("")
-	path.OnSubmitted = func(string) {
-		if start.Reason() == "" {
-			start.Button.OnTapped()
-		}
-	}
-	pick := kit.Buttons(kit.Button(lang.L("Folder…"), theme.FolderOpenIcon(), widget.MediumImportance, func() { s.PickFolder(path.SetText) }))
-	if im.Files {
-		pick.Add(kit.Button(lang.L("File…"), theme.FileIcon(), widget.MediumImportance, func() { s.PickFile(nil, path.SetText) }))
-	}
+	path.SetText(im.OldPath)
+	name.SetText(im.OldName)
+	path.OnSubmitted = func(string) { begin() }
+	name.OnSubmitted = func(string) { begin() }
+	pick := kit.Button(lang.L("Browse…"), theme.FolderOpenIcon(), widget.MediumImportance, func() {
+		s.Pick(Picking{Title: im.Title, Folders: true, Files: im.Files, Extensions: im.Extensions, Start: path.Text}, path.SetText)
+	})
 	var other fyne.CanvasObject
 	if o := im.Other; o != nil {
 		do := o.OnTapped
@@ -59,7 +83,7 @@ func (s *Services) AskImport(im Import) {
 	}
 	cancel := kit.Button(lang.L("Cancel"), nil, widget.MediumImportance, func() { d.Hide() })
 	d = dialog.NewCustomWithoutButtons(im.Title, container.NewVBox(kit.Muted(im.About),
-		container.NewBorder(nil, nil, nil, pick, path), name,
+		container.NewBorder(nil, nil, nil, pick, path), problem, name,
 		container.NewBorder(nil, nil, other, kit.Buttons(cancel, start))), s.Window)
 	d.Resize(fyne.NewSize(min(620, s.Window.Canvas().Size().Width-40), 0))
 	s.ShowDialog(d)

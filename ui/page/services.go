@@ -2,6 +2,7 @@ package page
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -54,6 +55,9 @@ type Services struct {
 	notices        []*standing
 	noticesChanged func()
 	noticesOn      bool
+
+	remembered map[string]json.RawMessage // and not saved yet
+	saving     bool
 }
 
 // New returns services for a window over a studio. Close releases them.
@@ -130,6 +134,9 @@ func (s *Services) Close(patience time.Duration) {
 	select {
 	case <-done:
 	case <-time.After(patience):
+	}
+	if err := s.save(s.remembered); err != nil {
+		fyne.LogError("what the window was left with", err)
 	}
 }
 

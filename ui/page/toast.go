@@ -148,6 +148,7 @@ func (s *Services) Toasts() fyne.CanvasObject { return s.toasts.area }
 // Tick lets messages expire; the shell calls it ten times a second.
 func (s *Services) Tick(now time.Time) {
 	s.stopTyping()
+	s.saveRemembered()
 	for _, o := range append([]*toast(nil), s.toasts.shown...) {
 		if !o.until.IsZero() && now.After(o.until) {
 			s.toasts.remove(o)

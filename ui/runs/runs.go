@@ -146,6 +146,10 @@ type row struct {
 // Content implements page.Page.
 func (p *Page) Content() fyne.CanvasObject {
 	cols := columns()
+	var was left
+	if p.s.Recall(remembered, &was) {
+		p.current, p.filter.Order, p.filter.Reverse = was.Run, was.Order, was.Reverse
+	}
 	p.search = p.s.NewEntry()
 	p.search.SetPlaceHolder(lang.L("Search names, notes, tags and datasets"))
 	p.search.ActionItem = widget.NewIcon(theme.SearchIcon())
@@ -293,6 +297,15 @@ func (p *Page) fillRow(i widget.ListItemID, o fyne.CanvasObject) {
 			})
 		}
 	})
+}
+
+// remembered is the page's name among what is remembered, left what it was left with.
+const remembered = "runs"
+
+type left struct {
+	Run     string
+	Order   studio.RunOrder
+	Reverse bool
 }
 
 // Shown implements page.Page.
@@ -465,6 +478,7 @@ func (p *Page) load() {
 }
 
 func (p *Page) use(l listing) {
+	was := slices.IndexFunc(p.runs, func(r studio.Run) bool { return r.ID == p.current })
 	p.runs = l.runs
 	changed := (p.total == 0) != (l.total == 0)
 	p.total = l.total
@@ -492,8 +506,8 @@ func (p *Page) use(l listing) {
 		p.current, p.open = p.open, ""
 	}
 	at := slices.IndexFunc(p.runs, func(r studio.Run) bool { return r.ID == p.current })
-	if at < 0 && len(p.runs) > 0 {
-		at = 0
+	if at < 0 && len(p.runs) > 0 { // it is gone: the one in its place
+		at = min(max(was, 0), len(p.runs)-1)
 	}
 	p.list.Refresh()
 	if at < 0 {
@@ -512,6 +526,7 @@ func (p *Page) use(l listing) {
 // choose shows a run in the inspector and in the plot.
 func (p *Page) choose(id string) {
 	p.current = id
+	p.s.Remember(remembered, left{Run: id, Order: p.filter.Order, Reverse: p.filter.Reverse})
 	var r *studio.Run
 	for i := range p.runs {
 		if p.runs[i].ID == id {

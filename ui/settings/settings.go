@@ -293,7 +293,7 @@ func (p *Page) loadWorkspace() {
 }
 
 func (p *Page) moveWorkspace() {
-	p.s.PickFolder(func(dir string) {
+	p.s.Pick(page.Picking{Title: lang.L("An empty or new folder for the workspace"), Folders: true, New: true}, func(dir string) {
 		p.s.Confirm(lang.L("Move the workspace?"),
 			lang.L("Everything is copied to {{.Dir}} and compared with the originals; only then are the originals removed. The folder must be empty.", map[string]any{"Dir": dir}),
 			lang.L("Move"), lang.L("Cancel"), false, func() {

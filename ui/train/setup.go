@@ -336,7 +336,9 @@ func (t *setup) load() {
 		t.dataset.Refresh()
 		t.filling = false
 		if at < 0 && len(ds) > 0 {
-			t.fill(ds[0].ID, t.req.Preset)
+			if !t.restore() {
+				t.fill(ds[0].ID, t.req.Preset)
+			}
 		} else {
 			t.showFacts()
 			t.check()
@@ -371,6 +373,31 @@ func (t *setup) fill(dataset, preset string) {
 		}
 		t.use(r)
 	})
+}
+
+// remembered is the form's name among what is remembered.
+const remembered = "training"
+
+// restore puts back what the form was left with, and says false when its dataset is not there any more.
+func (t *setup) restore() bool {
+	var was studio.TrainRequest
+	if t.ok || !t.p.s.Recall(remembered, &was) || !slices.ContainsFunc(t.datasets, func(d studio.Dataset) bool { return d.ID == was.Dataset }) {
+		return false
+	}
+	t.filled++
+	n := t.filled
+	page.Load(t.p.s, func(ctx context.Context) (studio.TrainRequest, error) {
+		return t.p.s.Studio.Training.Defaults(ctx, was.Dataset, was.Preset)
+	}, func(r studio.TrainRequest, err error) {
+		switch {
+		case n != t.filled:
+		case err != nil || !t.p.s.Recall(remembered, &r): // what an older version left has not all there is
+			t.fill(was.Dataset, "")
+		default:
+			t.use(r)
+		}
+	})
+	return true
 }
 
 // clone puts a run's settings into the form.
@@ -525,6 +552,7 @@ func (t *setup) check() {
 		return
 	}
 	req := t.req
+	t.p.s.Remember(remembered, req)
 	t.checking++
 	n := t.checking
 	page.Load(t.p.s, func(ctx context.Context) ([]studio.Problem, error) { return t.p.s.Studio.Training.Check(ctx, req) },

@@ -57,10 +57,11 @@ func Open(t testing.TB, makePage func(*page.Services) page.Page) *Bench {
 	return OpenAt(t, filepath.Join(t.TempDir(), "work space"), makePage)
 }
 
-// OpenAt is Open for the workspace in a folder, which is made if need be.
+// OpenAt is Open for the workspace in a folder, which is made if need be. The settings lie beside it, so that a second OpenAt
+// is a restart.
 func OpenAt(t testing.TB, dir string, makePage func(*page.Services) page.Page) *Bench {
 	t.Helper()
-	t.Setenv("UNNOISE_CONFIG", filepath.Join(t.TempDir(), "settings.json"))
+	t.Setenv("UNNOISE_CONFIG", filepath.Join(filepath.Dir(dir), "settings.json"))
 	require.NoError(t, i18n.Apply("en"))
 	a := test.NewTempApp(t)
 	a.Settings().SetTheme(uitheme.New(uitheme.Light))
