@@ -9,23 +9,30 @@
 //
 // One process at a time holds the workspace's lock: the window, which runs the queue and
 // moves things. Others may read everything, may train in run folders (each has a lock of its
-// own) and may change the queue, whose file is locked for the moment of each change.
+// own) and may change the queue, whose file is locked for the moment of each change. While they
+// do, they hold a shared lock that keeps the workspace from being moved under them.
 package workspace
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/adrg/xdg"
 	"github.com/gofrs/flock"
 
 	"unnoise/app/disk"
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -36,6 +43,7 @@ const (
 	format     = "unnoise workspace"
 	markerName = "workspace.json"
 	lockName   = ".lock"
+	placeName  = ".place.lock" // held shared by those who attached, alone by the one who moves the workspace
 	holderName = ".holder.json"
 	callName   = ".call"
 )
@@ -112,9 +120,15 @@ func (e *NewerError) Unwrap() error {
 
 // Workspace is an open workspace folder.
 type Workspace struct {
-	dir  string
-	lock *flock.Flock // nil when attached
+	dir      string
+	lock     *flock.Flock // nil when attached or read-only
+	place    *flock.Flock // nil when held or read-only
+	readOnly bool
+	mended   sentence.Text
 }
+
+// patience is how long another process is waited for that holds a lock for a moment.
+const patience = 3 * time.Second
 
 type marker struct {
 	Format  string    `json:"format"`
@@ -135,36 +149,75 @@ func DefaultDir() string {
 
 // Open takes the workspace in dir for this process, making the folder if there is none.
 // what names the holder to others, e.g. "window". The error is a *LockedError when another
-// process has it, a *NewerError when a newer program made it.
+// process has it, a *NewerError when a newer program made it. One that cannot be written is opened for reading.
 func Open(dir, what string) (*Workspace, error) {
-	w, err := prepare(dir, true)
+	w, err := prepare(dir)
 	if err != nil {
 		return nil, err
 	}
-	lock := flock.New(filepath.Join(w.dir, lockName))
+	lock := durable.Lock(filepath.Join(w.dir, lockName))
 	ok, err := lock.TryLock()
-	if err != nil {
+	switch {
+	case disk.ReadOnly(err):
+		w.readOnly = true
+		return w, nil
+	case err != nil:
 		return nil, sentence.Errorf("the workspace %s cannot be locked: %w", w.dir, disk.Reason(err))
-	}
-	if !ok {
+	case !ok:
 		return nil, &LockedError{Dir: w.dir, Holder: readHolder(w.dir)}
 	}
-	w.lock = lock
 	host, _ := os.Hostname()
 	h := Holder{PID: os.Getpid(), Host: host, What: what, Since: time.Now().Truncate(time.Second)}
-	if err := disk.WriteJSON(filepath.Join(w.dir, holderName), h); err != nil {
-		return nil, errors.Join(err, w.Close())
+	// Who it is only serves others: a disk that is full is no reason not to open.
+	if err := disk.WriteJSON(filepath.Join(w.dir, holderName), h); disk.ReadOnly(err) {
+		w.readOnly = true
+		return w, lock.Unlock()
 	}
+	w.lock = lock
 	return w, nil
 }
 
 // Attach opens a workspace beside whoever holds it, making it if there is none. The one
-// who attached must not move or delete things that others may use.
+// who attached must not move or delete things that others may use; until Close the workspace stays where it is.
 func Attach(dir string) (*Workspace, error) {
-	return prepare(dir, false)
+	w, err := prepare(dir)
+	if err != nil {
+		return nil, err
+	}
+	place := durable.Lock(filepath.Join(w.dir, placeName))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, err = place.TryRLockContext(ctx, 20*time.Millisecond)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, sentence.T("the workspace {{.Dir}} is being moved: try again when that is done", "Dir", w.dir).Because(err)
+	case err != nil: // it cannot be written, so that nobody moves it
+		w.readOnly = disk.ReadOnly(err)
+		return w, nil
+	}
+	w.place = place
+	if _, err := readMarker(w.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(sentence.T("the workspace {{.Dir}} was moved away just now: try again", "Dir", w.dir).Because(err), w.Close())
+	}
+	return w, nil
 }
 
-func prepare(dir string, write bool) (*Workspace, error) {
+// HoldPlace waits for those who attached to the workspace to be done, and keeps others from attaching until the function
+// returned is called.
+func (w *Workspace) HoldPlace(ctx context.Context) (release func(), err error) {
+	place := durable.Lock(filepath.Join(w.dir, placeName))
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if _, err := place.TryLockContext(ctx, 20*time.Millisecond); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil, sentence.T("the workspace {{.Dir}} cannot be moved now: a command is still working in it; wait for that or stop it", "Dir", w.dir).Because(err)
+		}
+		return nil, sentence.Errorf("the workspace %s cannot be locked: %w", w.dir, disk.Reason(err))
+	}
+	return func() { _ = place.Unlock() }, nil
+}
+
+func prepare(dir string) (*Workspace, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, sentence.Errorf("the workspace's path %q cannot be used: %w", dir, err)
@@ -172,64 +225,150 @@ func prepare(dir string, write bool) (*Workspace, error) {
 	w := &Workspace{dir: abs}
 	m, err := readMarker(abs)
 	switch {
-	case err == nil:
-		if m.Version > Version {
-			return nil, &NewerError{Dir: abs, Version: m.Version}
-		}
-		for _, d := range w.folders() {
-			if err := os.MkdirAll(d, 0o777); err != nil && write {
-				return nil, sentence.T("the workspace {{.Dir}} cannot be written: {{.Problem}}; change its permissions or choose another folder", "Dir", abs, "Problem", disk.Reason(err)).Because(err)
-			}
-		}
-		return w, nil
-	case !errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist):
+		return w, w.create()
+	case damaged(err):
+		return w, w.mend(err)
+	case err != nil:
 		return nil, err
+	case m.Version > Version:
+		return nil, &NewerError{Dir: abs, Version: m.Version}
 	}
-	if err := w.create(); err != nil {
-		return nil, err
+	for _, d := range w.folders() {
+		if err := durable.MkdirAll(d); err != nil && !disk.ReadOnly(err) {
+			return nil, sentence.T("the workspace {{.Dir}} cannot be written: {{.Problem}}; change its permissions or choose another folder", "Dir", abs, "Problem", disk.Reason(err)).Because(err)
+		}
 	}
 	return w, nil
 }
 
-// create makes a new workspace. A folder that holds other things is refused: a workspace
-// owns its folder, and moving it moves everything in it.
+// create makes a new workspace, or finishes making one: of several processes that do so at once, or after one that was
+// killed, each ends with a whole one. A folder that holds other things is refused: a workspace owns its folder, and moving
+// it moves everything in it. One that is plainly a workspace only lost its marker.
 func (w *Workspace) create() error {
-	entries, err := os.ReadDir(w.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return sentence.Errorf("the workspace %s cannot be read: %w", w.dir, disk.Reason(err))
-	}
-	known := map[string]bool{lockName: true, holderName: true, "library.db": true, "library.db-wal": true, "library.db-shm": true, "queue.json": true, "queue.lock": true, "lost+found": true}
-	for _, d := range w.folders() {
-		known[filepath.Base(d)] = true
-	}
-	for _, e := range entries {
-		if !known[e.Name()] {
-			return sentence.T("the folder {{.Dir}} is not a workspace and already holds {{.Name}}: choose an empty folder", "Dir", w.dir, "Name", strconv.Quote(e.Name()))
-		}
+	name, err := w.stranger()
+	switch {
+	case err != nil:
+		return err
+	case name != "" && !w.plain():
+		return sentence.T("the folder {{.Dir}} is not a workspace and already holds {{.Name}}: choose an empty folder", "Dir", w.dir, "Name", strconv.Quote(name))
 	}
 	for _, d := range append([]string{w.dir}, w.folders()...) {
-		if err := os.MkdirAll(d, 0o777); err != nil {
+		if err := durable.MkdirAll(d); err != nil && !(disk.ReadOnly(err) && w.plain()) {
 			return w.notMade(err)
 		}
 	}
-	if err := disk.WriteJSON(filepath.Join(w.dir, markerName), marker{Format: format, Version: Version, Created: time.Now().Truncate(time.Second)}); err != nil {
+	path := filepath.Join(w.dir, markerName)
+	err = durable.WriteNew(path, func(out io.Writer) error {
+		return json.NewEncoder(out).Encode(marker{Format: format, Version: Version, Created: time.Now().Truncate(time.Second)})
+	})
+	switch {
+	case errors.Is(err, fs.ErrExist): // another process was faster
+		m, err := readMarker(w.dir)
+		if err == nil && m.Version > Version {
+			err = &NewerError{Dir: w.dir, Version: m.Version}
+		}
+		return err
+	case disk.ReadOnly(err) && w.plain():
+		return nil
+	case err != nil:
 		return w.notMade(err)
 	}
 	return nil
+}
+
+// mend makes the marker of a workspace anew and keeps the damaged one beside it: it says nothing but the format.
+func (w *Workspace) mend(damage error) error {
+	path := filepath.Join(w.dir, markerName)
+	if !w.plain() {
+		if name, err := w.stranger(); err != nil || name != "" {
+			return sentence.Errorf("%w; choose another folder", damage)
+		}
+		return sentence.Errorf("%w; if the folder is a workspace, move that file away and open it again", damage)
+	}
+	for i := 1; ; i++ {
+		aside := path + asideSuffix
+		if i > 1 {
+			aside += fmt.Sprintf("-%d", i)
+		}
+		err := durable.RenameNew(path, aside)
+		switch {
+		case errors.Is(err, fs.ErrExist) && i < 1000:
+			continue
+		case errors.Is(err, fs.ErrNotExist): // another process was faster
+		case disk.ReadOnly(err):
+			return nil
+		case err != nil:
+			return sentence.Errorf("%w; it cannot be made anew: %w", damage, disk.Reason(err))
+		default:
+			w.mended = sentence.T("The file {{.Path}} was damaged and was made anew; what it was is kept as {{.Aside}}.", "Path", path, "Aside", aside)
+		}
+		return w.create()
+	}
+}
+
+// plain reports whether the folder is plainly a workspace, whatever became of its marker.
+func (w *Workspace) plain() bool {
+	for _, d := range []string{w.Datasets(), w.Runs(), w.Galleries()} {
+		if st, err := os.Stat(d); err != nil || !st.IsDir() {
+			return false
+		}
+	}
+	return true
+}
+
+// asideSuffix is added to the name of a damaged marker that is kept.
+const asideSuffix = ".damaged"
+
+// litter is what systems and file managers leave in folders of themselves.
+var litter = map[string]bool{
+	".ds_store": true, ".localized": true, ".directory": true, ".hidden": true, "thumbs.db": true, "desktop.ini": true,
+	"lost+found": true, "@eadir": true, "$recycle.bin": true, "system volume information": true,
+	".spotlight-v100": true, ".fseventsd": true, ".trashes": true, ".temporaryitems": true, ".stfolder": true, ".sync": true,
+}
+
+// stranger is the name of something in the folder that belongs neither to a workspace nor to the system; "" if there is
+// none or no folder.
+func (w *Workspace) stranger() (string, error) {
+	entries, err := os.ReadDir(w.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", sentence.Errorf("the workspace %s cannot be read: %w", w.dir, disk.Reason(err))
+	}
+	own := []string{
+		markerName, lockName, placeName, holderName, callName, "queue.json", "queue.lock",
+		"library.db", "library.db-wal", "library.db-shm", "library.db-journal",
+	}
+	for _, d := range w.folders() {
+		own = append(own, filepath.Base(d))
+	}
+	for _, e := range entries {
+		name := e.Name()
+		switch {
+		case slices.Contains(own, name), strings.HasPrefix(name, markerName+asideSuffix), durable.IsTemp(name),
+			litter[strings.ToLower(name)], strings.HasPrefix(name, "._"), strings.HasPrefix(name, ".Trash-"), strings.HasPrefix(name, ".nfs"):
+			continue
+		}
+		return name, nil
+	}
+	return "", nil
 }
 
 func (w *Workspace) notMade(err error) error {
 	return sentence.T("the workspace {{.Dir}} cannot be made: {{.Problem}}; choose another folder", "Dir", w.dir, "Problem", disk.Reason(err)).Because(err)
 }
 
+// damaged tells damage from what could not be read just now, or is another program's.
+func damaged(err error) bool {
+	_, syntax := errors.AsType[*json.SyntaxError](err)
+	_, typ := errors.AsType[*json.UnmarshalTypeError](err)
+	return syntax || typ || errors.Is(err, durable.ErrTooLarge)
+}
+
 func readMarker(dir string) (marker, error) {
 	var m marker
 	path := filepath.Join(dir, markerName)
 	if err := disk.ReadJSON(path, 1<<16, &m); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return m, err
-		}
-		return m, sentence.Errorf("%w; if the folder is a workspace, delete that file and open it again", err)
+		return m, err
 	}
 	if m.Format != format || m.Version < 1 {
 		return m, sentence.Errorf("the file %s does not describe a workspace: choose another folder", path)
@@ -247,6 +386,11 @@ func readHolder(dir string) Holder {
 
 // Close gives the lock back.
 func (w *Workspace) Close() error {
+	if w.place != nil {
+		place := w.place
+		w.place = nil
+		return place.Unlock()
+	}
 	if w.lock == nil {
 		return nil
 	}
@@ -261,6 +405,12 @@ func (w *Workspace) Close() error {
 
 // Held reports whether this process holds the lock.
 func (w *Workspace) Held() bool { return w.lock != nil }
+
+// ReadOnly reports whether the workspace cannot be written.
+func (w *Workspace) ReadOnly() bool { return w.readOnly }
+
+// Mended tells what was mended when the workspace was opened, nothing as a rule.
+func (w *Workspace) Mended() sentence.Text { return w.mended }
 
 // Dir is the workspace's absolute path.
 func (w *Workspace) Dir() string { return w.dir }

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 )
 
 func TestFolderName(t *testing.T) {
@@ -84,7 +85,7 @@ func TestRefusals(t *testing.T) {
 	for content, want := range map[string]string{
 		`{"format":"unnoise workspace","version":9}`: "newer Unnoise",
 		`{"format":"something else","version":1}`:    "does not describe a workspace",
-		`{"format":`: "damaged",
+		`{"format":`: "move that file away and open it again",
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, markerName)
@@ -107,6 +108,147 @@ func TestRefusals(t *testing.T) {
 		_, err = Open(filepath.Join(ro, "ws"), "window")
 		require.ErrorContains(t, err, "cannot be made")
 	}
+}
+
+// TestFirstMoments holds that a workspace can be opened whatever moment of its making a process died in, and that what
+// systems leave in folders does not matter.
+func TestFirstMoments(t *testing.T) {
+	for name, left := range map[string][]string{
+		"nothing":               {},
+		"some folders":          {"datasets/", "runs/"},
+		"before the marker":     {"datasets/", "runs/", "galleries/", "models/", ".trash/", ".cache/", ".tmp-workspace.json-cc142f4c"},
+		"before the folders":    {".tmp-workspace.json-cc142f4c"},
+		"a lock and an index":   {".lock", ".place.lock", ".holder.json", "library.db", "library.db-journal"},
+		"looked at on a Mac":    {".DS_Store", "._runs", ".localized"},
+		"a disk of its own":     {"lost+found/", ".Trash-1000/"},
+		"looked at on Windows":  {"desktop.ini", "Thumbs.db", "$RECYCLE.BIN/", "System Volume Information/"},
+		"a workspace of a user": {"datasets/", "runs/", "galleries/", "my notes.txt", ".DS_Store"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for _, n := range left {
+				if d, ok := strings.CutSuffix(n, "/"); ok {
+					require.NoError(t, os.Mkdir(filepath.Join(dir, d), 0o777))
+				} else {
+					require.NoError(t, os.WriteFile(filepath.Join(dir, n), []byte("x"), 0o600))
+				}
+			}
+			for range 2 {
+				w, err := Attach(dir)
+				require.NoError(t, err)
+				require.NoError(t, w.Close())
+				require.DirExists(t, w.Models())
+				require.FileExists(t, filepath.Join(dir, markerName))
+			}
+		})
+	}
+}
+
+// TestManyBegin makes a workspace from many processes' places at once.
+func TestManyBegin(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "deep", "ws")
+	var g errgroup.Group
+	for range 16 {
+		g.Go(func() error {
+			w, err := Attach(dir)
+			if err != nil {
+				return err
+			}
+			return w.Close()
+		})
+	}
+	require.NoError(t, g.Wait())
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		require.NotContains(t, e.Name(), ".tmp-")
+	}
+}
+
+// TestMarkerIsMended holds that a workspace outlives the damage or loss of its marker, and that nothing is thrown away.
+func TestMarkerIsMended(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ws")
+	w, err := Attach(dir)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	run := filepath.Join(w.Runs(), "0001-x")
+	require.NoError(t, os.Mkdir(run, 0o777))
+	for _, n := range []string{".DS_Store", "holiday plans.txt"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, n), nil, 0o600))
+	}
+	marker := filepath.Join(dir, markerName)
+	for i, damage := range []string{"", `{"format":`, "\x00\x00\x00", "[]", strings.Repeat("x", 1<<17)} {
+		require.NoError(t, os.WriteFile(marker, []byte(damage), 0o600))
+		w, err := Attach(dir)
+		require.NoError(t, err)
+		require.Contains(t, w.Mended().String(), "was made anew")
+		require.NoError(t, w.Close())
+		aside := marker + ".damaged"
+		if i > 0 {
+			aside += fmt.Sprintf("-%d", i+1)
+		}
+		b, err := os.ReadFile(aside)
+		require.NoError(t, err)
+		require.Equal(t, damage, string(b))
+		_, err = readMarker(dir)
+		require.NoError(t, err)
+	}
+	require.NoError(t, os.Remove(marker))
+	w, err = Attach(dir)
+	require.NoError(t, err)
+	require.Empty(t, w.Mended().String())
+	require.NoError(t, w.Close())
+	require.DirExists(t, run)
+
+	// Another program's file of that name stays where it is, whatever else is there.
+	require.NoError(t, os.WriteFile(marker, []byte(`{"format":"editor","version":1}`), 0o600))
+	_, err = Attach(dir)
+	require.ErrorContains(t, err, "does not describe a workspace")
+}
+
+// TestReadOnly needs a folder that cannot be written, which root has only on a read-only disk.
+func TestReadOnly(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may write everywhere; app/studio tests this on a read-only disk")
+	}
+	dir := filepath.Join(t.TempDir(), "ws")
+	w, err := Attach(dir)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	require.NoError(t, os.Remove(filepath.Join(dir, placeName)))
+	require.NoError(t, os.Chmod(dir, 0o500))
+	defer func() { require.NoError(t, os.Chmod(dir, 0o700)) }()
+	for _, open := range []func() (*Workspace, error){func() (*Workspace, error) { return Attach(dir) }, func() (*Workspace, error) { return Open(dir, Window) }} {
+		w, err := open()
+		require.NoError(t, err)
+		require.True(t, w.ReadOnly())
+		require.False(t, w.Held())
+		require.NoError(t, w.Close())
+	}
+}
+
+// TestPlaceIsHeld holds that a workspace is not moved under those who work in it.
+func TestPlaceIsHeld(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ws")
+	w, err := Open(dir, Window)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, w.Close()) }()
+	a, err := Attach(dir)
+	require.NoError(t, err)
+	b, err := Attach(dir)
+	require.NoError(t, err, "several may work at once")
+	require.NoError(t, b.Close())
+	_, err = w.HoldPlace(t.Context())
+	require.ErrorContains(t, err, "a command is still working in it")
+	require.NoError(t, a.Close())
+	release, err := w.HoldPlace(t.Context())
+	require.NoError(t, err)
+	_, err = Attach(dir)
+	require.ErrorContains(t, err, "is being moved")
+	release()
+	a, err = Attach(dir)
+	require.NoError(t, err)
+	require.NoError(t, a.Close())
 }
 
 func filled(t *testing.T, files int) *Workspace {
