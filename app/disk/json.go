@@ -13,13 +13,16 @@ import (
 var ErrNewer = sentence.Errorf("written by a newer version of Unnoise")
 
 // WriteJSON writes v as indented JSON, atomically.
-func WriteJSON(path string, v any) error {
-	return durable.WriteFile(path, func(out io.Writer) error {
+func WriteJSON(path string, v any) error { return durable.WriteFile(path, JSON(v)) }
+
+// JSON is for durable's functions: it writes v as indented JSON.
+func JSON(v any) func(io.Writer) error {
+	return func(out io.Writer) error {
 		e := json.NewEncoder(out)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")
 		return e.Encode(v)
-	})
+	}
 }
 
 // ReadJSON reads a JSON file of at most limit bytes into v; a pipe in its place is refused. The error says which file and

@@ -73,6 +73,8 @@ func Export(ctx context.Context, r Request) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return sentence.Errorf("%s cannot be written: %w", r.Out, err)
 	}
+	// What a killed process left of the same file; whatever is wrong is told when it is written.
+	_ = durable.SweepFor(filepath.Dir(r.Out), durable.Becomes(filepath.Base(r.Out)))
 	if r.Format == GIF {
 		return r.made(r.timeLapse(ctx))
 	}

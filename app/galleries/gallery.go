@@ -14,6 +14,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"unnoise/app/disk"
@@ -159,8 +160,14 @@ func (r Request) ready(set Settings) error {
 		if err != nil {
 			return sentence.Errorf("the folder %s cannot be written: %w", dir, err)
 		}
-		if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
+		if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return sentence.Errorf("the folder %s cannot be written: %w", dir, err)
+		}
+		// What a killed process left, also one of an earlier version.
+		if err := durable.SweepFor(dir, func(name string) bool {
+			return ownName.MatchString(name) || (r.Grid != "" && durable.Becomes(filepath.Base(r.Grid))(name))
+		}); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -215,6 +222,9 @@ func (r Request) tag(s Settings) string {
 	h.Write(buf)
 	return hex.EncodeToString(h.Sum(nil)[:4])
 }
+
+// ownName is what fileName makes.
+var ownName = regexp.MustCompile(`^seed[0-9]+-[0-9]{5,}-[0-9a-f]+\.png$`)
 
 func fileName(seed uint64, index int, tag string) string {
 	return fmt.Sprintf("seed%d-%05d-%s.png", seed, index, tag)

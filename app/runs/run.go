@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -71,11 +73,22 @@ func Create(dir string, info Info) (*Run, error) {
 	if err := info.Train.Validate(); err != nil {
 		return nil, err
 	}
-	made, err := mkdirAll(dir)
+	made, err := mkdirAll(filepath.Dir(dir))
 	if err != nil {
 		return nil, sentence.Errorf("the run's folder %s cannot be made: %w", dir, err)
 	}
-	if err := disk.WriteJSON(filepath.Join(dir, InfoName), info); err != nil {
+	if _, err = os.Lstat(dir); err == nil {
+		err = durable.WriteNew(filepath.Join(dir, InfoName), disk.JSON(info))
+	} else {
+		err = durable.Disk{}.WriteFolder(dir, map[string]func(io.Writer) error{InfoName: disk.JSON(info)})
+	}
+	if errors.Is(err, fs.ErrExist) { // another process was faster
+		if verr := Vacant(dir); verr != nil {
+			err = verr
+		}
+		return nil, err
+	}
+	if err != nil {
 		for _, d := range made {
 			_ = os.Remove(d)
 		}
@@ -84,9 +97,11 @@ func Create(dir string, info Info) (*Run, error) {
 	return &Run{Dir: dir, info: info}, nil
 }
 
-// Vacant returns an error that wraps ErrExists unless a run may be made at dir.
+// Vacant returns an error that wraps ErrExists unless a run may be made at dir. What a killed process left of one that it
+// was making does not count.
 func Vacant(dir string) error {
 	entries, err := os.ReadDir(dir)
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return durable.IsTemp(e.Name()) })
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil

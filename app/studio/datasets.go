@@ -395,21 +395,15 @@ func (s datasetService) add(ctx context.Context, source, name string, demo bool,
 	}
 	now := time.Now().UTC().Truncate(time.Second)
 	info := datasetFile{Version: datasetVersion, Name: name, Source: source, Demo: demo, Added: now, Scanned: now, HeldOut: usualHeldOut}
-	id, err := workspace.Unique(e.ws.Datasets(), workspace.FolderName(name))
-	if err != nil {
-		return Dataset{}, err
-	}
-	folder, err := durable.Disk{}.NewFolder(filepath.Join(e.ws.Datasets(), id))
+	id, err := workspace.MakeUnique(e.ws.Datasets(), workspace.FolderName(name), func(dir string) error {
+		files := make(map[string]func(io.Writer) error)
+		for file, v := range map[string]any{reportName: rep, datasetName: info} {
+			files[file] = func(w io.Writer) error { return json.NewEncoder(w).Encode(v) }
+		}
+		return durable.Disk{}.WriteFolder(dir, files)
+	})
 	if err != nil {
 		return Dataset{}, unsaved(events.T("the dataset"), err)
-	}
-	for file, v := range map[string]any{reportName: rep, datasetName: info} {
-		if _, err := folder.Write(file, func(w io.Writer) error { return json.NewEncoder(w).Encode(v) }); err != nil {
-			return Dataset{}, errors.Join(unsaved(events.T("the dataset"), err), folder.Discard())
-		}
-	}
-	if err := folder.Commit(); err != nil {
-		return Dataset{}, errors.Join(unsaved(events.T("the dataset"), err), folder.Discard())
 	}
 	s.did(what, func(ctx context.Context) error { return s.trashDataset(ctx, id, false) })
 	if err := s.datasetChanged(ctx, e, id); err != nil {

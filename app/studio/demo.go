@@ -36,10 +36,11 @@ func (s datasetService) ImportDemo(ctx context.Context, progress ProgressFunc) (
 	}
 	defer done()
 	defer s.note(e, events.T("Import of “{{.Name}}”", "Name", "Demo"), filepath.Join(e.ws.Datasets(), "demo"))()
-	tmp, err := os.MkdirTemp(e.ws.Datasets(), durable.TempPrefix+"demo-")
+	tmp, release, err := durable.TempDir(filepath.Join(e.ws.Datasets(), "demo"))
 	if err != nil {
 		return Dataset{}, unsaved(events.T("the demo"), err)
 	}
+	defer release()
 	defer func() { _ = os.RemoveAll(tmp) }() // nothing is left there when all went well
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return Dataset{}, unsaved(events.T("the demo"), err)
@@ -59,11 +60,8 @@ func (s datasetService) ImportDemo(ctx context.Context, progress ProgressFunc) (
 			return Dataset{}, unsaved(events.T("the demo"), err)
 		}
 	}
-	id, err := workspace.Unique(e.ws.Datasets(), "demo")
+	id, err := workspace.MakeUnique(e.ws.Datasets(), "demo", func(dir string) error { return durable.RenameNew(tmp, dir) })
 	if err != nil {
-		return Dataset{}, err
-	}
-	if err := errors.Join(os.Rename(tmp, filepath.Join(e.ws.Datasets(), id)), durable.SyncDir(e.ws.Datasets())); err != nil {
 		return Dataset{}, unsaved(events.T("the demo"), err)
 	}
 	if err := s.datasetChanged(ctx, e, id); err != nil {

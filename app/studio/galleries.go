@@ -28,6 +28,7 @@ import (
 	"unnoise/pipeline/data"
 	"unnoise/pipeline/picture"
 	"unnoise/pipeline/sampler"
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -426,16 +427,12 @@ func (s galleryService) makeGallery(e *env, req SampleRequest, m galleries.Model
 	if name, err = workspace.CleanName(name); err != nil {
 		return "", false, err
 	}
-	if id, err = workspace.Unique(e.ws.Galleries(), workspace.FolderName(name)); err != nil {
-		return "", false, err
-	}
-	dir := filepath.Join(e.ws.Galleries(), id)
-	if err := os.Mkdir(dir, 0o777); err != nil {
-		return "", false, unsaved(events.T("the gallery"), err)
-	}
 	g := galleryFile{Version: galleryVersion, Name: name, Created: time.Now().UTC().Truncate(time.Second)}
-	if err := disk.WriteJSON(filepath.Join(dir, galleryName), g); err != nil {
-		return "", false, errors.Join(unsaved(events.T("the gallery"), err), os.RemoveAll(dir))
+	id, err = workspace.MakeUnique(e.ws.Galleries(), workspace.FolderName(name), func(dir string) error {
+		return durable.Disk{}.WriteFolder(dir, map[string]func(io.Writer) error{galleryName: disk.JSON(g)})
+	})
+	if err != nil {
+		return "", false, unsaved(events.T("the gallery"), err)
 	}
 	return id, true, nil
 }

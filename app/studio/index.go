@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -73,26 +72,27 @@ func (c *core) watch() {
 	}
 }
 
-// debris is how old a temporary folder is when nobody can still be writing it.
+// debris is how old what was measured and tried is when nobody can still be at it.
 const debris = 24 * time.Hour
 
-// sweep removes what processes that died left behind. Others may be importing right now: only what is old goes.
+// sweep removes what processes that died left behind. Others may be writing right now: what they hold stays.
 func sweep(e *env) error {
-	var errs []error
-	trials := filepath.Join(e.ws.Cache(), "trials")
-	for _, dir := range []string{e.ws.Dir(), e.ws.Datasets(), e.ws.Models(), trials} {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			continue // not made yet
-		}
-		for _, d := range entries {
-			info, err := d.Info()
-			if err == nil && time.Since(info.ModTime()) > debris && (dir == trials || strings.HasPrefix(d.Name(), durable.TempPrefix)) {
-				errs = append(errs, os.RemoveAll(filepath.Join(dir, d.Name())))
+	return e.below(func(d durable.Disk) error {
+		var errs []error
+		for _, dir := range []string{".", "datasets", "models", "runs", "galleries", ".trash", ".cache"} {
+			if err := d.Tidy(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
 			}
 		}
-	}
-	return errors.Join(errs...)
+		trials := filepath.Join(".cache", "trials")
+		entries, _ := fs.ReadDir(d.Root.FS(), filepath.ToSlash(trials)) // not made yet, as a rule
+		for _, t := range entries {
+			if info, err := t.Info(); err == nil && time.Since(info.ModTime()) > debris {
+				errs = append(errs, d.Root.RemoveAll(filepath.Join(trials, t.Name())))
+			}
+		}
+		return errors.Join(errs...)
+	})
 }
 
 // sync brings the index up to date with all folders; e may be nil.

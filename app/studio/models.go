@@ -320,12 +320,9 @@ func (s modelService) Import(ctx context.Context, path, name string, progress Pr
 		return Model{}, err
 	}
 	newMeter(progress, events.T("Saving the model")).at(2, 3, "")
-	folder, err := workspace.Unique(e.ws.Models(), workspace.FolderName(name))
-	if err != nil {
-		return Model{}, err
-	}
 	f := modelFile{Version: modelVersion, Name: name, Source: abs, Imported: time.Now().UTC().Truncate(time.Second), Spec: m.Spec, Notes: m.Notes}
-	if err := writeModel(filepath.Join(e.ws.Models(), folder), f, m.Weights); err != nil {
+	folder, err := workspace.MakeUnique(e.ws.Models(), workspace.FolderName(name), func(dir string) error { return writeModel(dir, f, m.Weights) })
+	if err != nil {
 		return Model{}, unsaved(events.T("the model"), err)
 	}
 	newMeter(progress, events.T("Saving the model")).at(3, 3, "")

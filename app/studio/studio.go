@@ -110,11 +110,17 @@ func open(ctx context.Context, dir string, attach bool) (_ *Studio, err error) {
 		return nil, err
 	}
 	c.env = e
-	if !attach {
-		if err := errors.Join(e.bin.Recover(), sweep(e)); err != nil {
+	if !e.ws.ReadOnly() {
+		err := sweep(e)
+		if !attach {
+			err = errors.Join(err, e.bin.Recover())
+		}
+		if err != nil {
 			c.log.Warn("the workspace could not be tidied", "error", err)
 		}
 		c.recover(e)
+	}
+	if !attach {
 		if fresh && indexed {
 			c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("The index was damaged or incomplete. It is made anew from the folders; nothing is lost.")})
 		}

@@ -92,6 +92,20 @@ func Unique(dir, base string) (string, error) {
 	return "", sentence.Errorf("the folder %s has no free name for %q", dir, base)
 }
 
+// MakeUnique makes something in dir under base, or base with a number, that is free. make fails with fs.ErrExist where
+// another process was faster: the next free name is tried then.
+func MakeUnique(dir, base string, make func(path string) error) (name string, err error) {
+	for range 1000 {
+		if name, err = Unique(dir, base); err != nil {
+			return "", err
+		}
+		if err = make(filepath.Join(dir, name)); !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	return name, err
+}
+
 // Child joins dir and the name of a thing in it, refusing anything that is not one plain
 // name: IDs come from files and from outside.
 func Child(dir, id string) (string, error) {

@@ -702,7 +702,7 @@ func List(dir string) ([]Info, []Ignored, error) {
 		path := filepath.Join(dir, e.Name())
 		name, replaced := strings.CutPrefix(e.Name(), oldPrefix)
 		switch step, ok := parseStep(name); {
-		case strings.HasPrefix(name, durable.TempPrefix):
+		case durable.IsTemp(name):
 			ignored = append(ignored, Ignored{path, sentence.T("it was being written when the program ended, and is removed at the next save")})
 		case !ok:
 			ignored = append(ignored, Ignored{path, sentence.T("its name is not a training step of at least six digits")})

@@ -26,22 +26,51 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/gofrs/flock"
 
 	"unnoise/runtime/sentence"
 )
 
-// TempPrefix begins the name of every temporary file and folder this package makes. What carries such a name (IsTemp) and
-// is not being written now was left by a process that died, and may be removed.
-const TempPrefix = ".tmp-"
+// TempPrefix begins the name of every temporary file and folder this package makes, and marks it as this program's. What
+// carries such a name (IsTemp) and is held by no process was left by one that died, and may be removed.
+const TempPrefix = ".tmp-unnoise-"
 
-// temporary is how this package, and os.MkdirTemp and os.CreateTemp with TempPrefix, name what is being written.
-var temporary = regexp.MustCompile(`^` + regexp.QuoteMeta(TempPrefix) + `(.*-)?[0-9a-f]{6,10}$`)
+// formerTemp is how versions before named what was being written. Other programs begin their own names with .tmp-, too,
+// and may end them with a date.
+var formerTemp = regexp.MustCompile(`^\.tmp-(?:(?:probe|workspace|demo)-[0-9]+|(.+)-([0-9a-f]{8}))$`)
 
-// IsTemp reports whether a file or folder of this name is a temporary one of this program; other programs begin their own
-// names with TempPrefix, too.
-func IsTemp(name string) bool { return temporary.MatchString(name) }
+// IsTemp reports whether a file or folder of this name is a temporary one of this program.
+func IsTemp(name string) bool {
+	_, ok := becomes(name)
+	return ok
+}
+
+// Becomes is for SweepFor: what was to have one of these names.
+func Becomes(names ...string) func(name string) bool {
+	return func(name string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return shorten(n) == name })
+	}
+}
+
+// shorten is the part of a name that its temporary one keeps: a name of the greatest length must still fit.
+func shorten(name string) string { return strings.ToValidUTF8(name[:min(len(name), 64)], "") }
+
+// becomes is the name, perhaps shortened, that a temporary file or folder was to have.
+func becomes(temp string) (name string, ok bool) {
+	if name, ok := strings.CutPrefix(temp, TempPrefix); ok {
+		if i := strings.LastIndexByte(name, '-'); i >= 0 {
+			name = name[:i]
+		}
+		return name, true
+	}
+	m := formerTemp.FindStringSubmatch(temp)
+	if m == nil || (m[2] != "" && strings.Trim(m[2], "0123456789") == "") {
+		return "", false
+	}
+	return m[1], true
+}
 
 // ErrNotRegular says that there is a pipe, a device, a socket or a folder in the place of a file.
 var ErrNotRegular = sentence.Errorf("it is not a regular file")
@@ -195,13 +224,18 @@ func (d Disk) place(path string, write func(io.Writer) error, put func(dir *os.R
 		return sentence.Errorf("write %s: %w", d.Path(path), reason(err))
 	}
 	defer func() { _ = dir.Close() }()
-	tmp := tempName(name)
+	d.tidy(filepath.Dir(path))
+	tmp, f, release, err := d.temp(dir, name)
+	if err != nil {
+		return sentence.Errorf("write %s: %w", d.Path(path), reason(err))
+	}
+	defer release()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, ignoreMissing(dir.Remove(tmp)))
 		}
 	}()
-	if _, err := d.fill(dir, tmp, write); err != nil {
+	if _, err := fill(f, write); err != nil {
 		return sentence.Errorf("write %s: %w", d.Path(path), reason(err))
 	}
 	if err := put(dir, tmp, name); err != nil {
@@ -210,12 +244,42 @@ func (d Disk) place(path string, write func(io.Writer) error, put func(dir *os.R
 	return syncDir(dir)
 }
 
-// fill creates a file in an open folder, writes it, checks its length and flushes it; it returns the length in bytes.
-func (d Disk) fill(dir *os.Root, name string, write func(io.Writer) error) (n int64, err error) {
-	f, err := d.create(dir, name)
-	if err != nil {
-		return 0, err
+// temp makes a temporary file for name in an open folder and holds it against Sweep until release is called.
+func (d Disk) temp(dir *os.Root, name string) (tmp string, f File, release func(), err error) {
+	for {
+		tmp = tempName(name)
+		if f, err = d.create(dir, tmp); err != nil {
+			return "", nil, nil, err
+		}
+		file, ok := f.(*os.File)
+		if !ok || d.Create != nil { // a test's
+			return tmp, f, func() {}, nil
+		}
+		release = hold(file)
+		if there(dir, tmp, file) {
+			return tmp, f, release, nil
+		}
+		// It was swept before it was held.
+		release()
+		_ = f.Close()
 	}
+}
+
+// there reports whether a file or folder is still what its name stands for.
+func there(dir *os.Root, name string, f *os.File) bool {
+	is, err := f.Stat()
+	if err != nil {
+		return true // the next call says why
+	}
+	st, err := dir.Lstat(name)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	return os.SameFile(is, st)
+}
+
+// fill writes a new file, checks its length, flushes and closes it; it returns the length in bytes.
+func fill(f File, write func(io.Writer) error) (n int64, err error) {
 	defer func() {
 		if cerr := f.Close(); err == nil && cerr != nil {
 			err = cerr
@@ -254,26 +318,96 @@ type Folder struct {
 	disk      Disk
 	path      string   // where it will be
 	dir, made *os.Root // the folder around it, and itself, open under its temporary name
+	release   func()   // lets go of it, for Sweep
 
 	mu   sync.Mutex
 	dirs []string // every folder made within it, parents first
 }
 
-// NewFolder starts a folder that will appear at path; its parent must exist.
+// NewFolder starts a folder that will appear at path; its parent must exist. What dead processes left of the same folder
+// goes.
 func (d Disk) NewFolder(path string) (*Folder, error) {
 	dir, name, err := d.parent(path)
 	if err != nil {
 		return nil, sentence.Errorf("create %s: %w", d.Path(path), reason(err))
 	}
-	tmp := tempName(name)
-	if err := dir.Mkdir(tmp, 0o777); err != nil {
-		return nil, sentence.Errorf("create %s: %w", d.Path(path), errors.Join(reason(err), dir.Close()))
+	_ = d.SweepFor(filepath.Dir(path), Becomes(name)) // whatever is wrong is told by the next call
+	d.tidy(filepath.Dir(path))
+	for {
+		tmp := tempName(name)
+		if err := dir.Mkdir(tmp, 0o777); err != nil {
+			return nil, sentence.Errorf("create %s: %w", d.Path(path), errors.Join(reason(err), dir.Close()))
+		}
+		made, release, err := holdFolder(dir, tmp)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was swept before it was held
+		}
+		if err != nil {
+			return nil, sentence.Errorf("create %s: %w", d.Path(path), errors.Join(reason(err), dir.RemoveAll(tmp), dir.Close()))
+		}
+		return &Folder{disk: d, path: path, dir: dir, made: made, release: release, dirs: []string{"."}}, nil
 	}
-	made, err := dir.OpenRoot(tmp)
+}
+
+// WriteFolder makes a folder of these files, which appears whole or not at all. Nothing is ever replaced: if something has
+// its name, the error wraps fs.ErrExist.
+func (d Disk) WriteFolder(path string, files map[string]func(io.Writer) error) error {
+	f, err := d.NewFolder(path)
 	if err != nil {
-		return nil, sentence.Errorf("create %s: %w", d.Path(path), errors.Join(reason(err), dir.RemoveAll(tmp), dir.Close()))
+		return err
 	}
-	return &Folder{disk: d, path: path, dir: dir, made: made, dirs: []string{"."}}, nil
+	for name, write := range files {
+		if _, err := f.Write(name, write); err != nil {
+			return errors.Join(err, f.Discard())
+		}
+	}
+	if err := f.Commit(); err != nil {
+		return errors.Join(err, f.Discard())
+	}
+	return nil
+}
+
+// TempDir makes a temporary folder that only this user may read, for what is to become path, and holds it against Sweep
+// until release is called; whoever asks for it removes or renames it.
+func TempDir(path string) (dir string, release func(), err error) {
+	parent, name, err := Disk{}.parent(path)
+	if err != nil {
+		return "", nil, err
+	}
+	defer func() { _ = parent.Close() }()
+	for {
+		tmp := tempName(name)
+		if err := parent.Mkdir(tmp, 0o700); err != nil {
+			return "", nil, err
+		}
+		made, release, err := holdFolder(parent, tmp)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was swept before it was held
+		}
+		if err != nil {
+			return "", nil, errors.Join(err, parent.RemoveAll(tmp))
+		}
+		return filepath.Join(filepath.Dir(path), tmp), release, made.Close()
+	}
+}
+
+// holdFolder opens a temporary folder and holds it against Sweep until release is called.
+func holdFolder(dir *os.Root, tmp string) (made *os.Root, release func(), err error) {
+	if made, err = dir.OpenRoot(tmp); err != nil {
+		return nil, nil, err
+	}
+	self, err := made.Open(".")
+	if err != nil {
+		return nil, nil, errors.Join(err, made.Close())
+	}
+	release = hold(self)
+	ok := there(dir, tmp, self)
+	_ = self.Close()
+	if !ok {
+		release()
+		return nil, nil, errors.Join(fs.ErrNotExist, made.Close())
+	}
+	return made, release, nil
 }
 
 // Write adds a file; name is relative and slash-separated, and folders in it are made. It returns the file's length
@@ -285,7 +419,11 @@ func (f *Folder) Write(name string, write func(io.Writer) error) (int64, error) 
 	if err := f.mkdirs(path.Dir(name)); err != nil {
 		return 0, sentence.Errorf("write %s: %w", name, reason(err))
 	}
-	n, err := f.disk.fill(f.made, filepath.FromSlash(name), write)
+	file, err := f.disk.create(f.made, filepath.FromSlash(name))
+	if err != nil {
+		return 0, sentence.Errorf("write %s: %w", name, reason(err))
+	}
+	n, err := fill(file, write)
 	if err != nil {
 		return 0, sentence.Errorf("write %s: %w", name, reason(err))
 	}
@@ -322,6 +460,7 @@ func (f *Folder) Commit() error {
 	}
 	tmp := filepath.Base(f.made.Name())
 	_ = f.made.Close() // Windows renames no folder that is open
+	defer f.release()
 	err := renameNew(f.dir, tmp, f.dir, filepath.Base(f.path))
 	switch {
 	case errors.Is(err, fs.ErrExist):
@@ -336,6 +475,7 @@ func (f *Folder) Commit() error {
 
 // Discard removes an uncommitted folder; after Commit it does nothing.
 func (f *Folder) Discard() error {
+	defer f.release()
 	_ = f.made.Close()
 	err := f.dir.RemoveAll(filepath.Base(f.made.Name()))
 	if errors.Is(err, fs.ErrClosed) {
@@ -477,27 +617,100 @@ func syncDir(dir *os.Root) error {
 	return nil
 }
 
-// Sweep removes what dead processes left in dir under temporary names. Nothing may be writing there meanwhile.
+// Sweep removes what dead processes left in dir under temporary names. What a living process is writing there stays.
 func Sweep(dir string) error { return Disk{}.Sweep(dir) }
 
 // Sweep is the package's Sweep on this disk.
-func (d Disk) Sweep(path string) error {
+func (d Disk) Sweep(dir string) error { return d.SweepFor(dir, func(string) bool { return true }) }
+
+// SweepFor is Sweep in a folder that others use, too: only what was to have a name that is mine is removed. Of a
+// longer name, its first 64 bytes are given to mine.
+func SweepFor(dir string, mine func(name string) bool) error { return Disk{}.SweepFor(dir, mine) }
+
+// SweepFor is the package's SweepFor on this disk.
+func (d Disk) SweepFor(dir string, mine func(name string) bool) error {
+	return d.sweep(dir, func(temp string, _ func() (fs.FileInfo, error)) bool {
+		name, ok := becomes(temp)
+		return ok && mine(name)
+	})
+}
+
+// Tidy is Sweep where another process may be writing just now. Versions before held nothing of what they wrote: of theirs
+// only what is a day old goes.
+func (d Disk) Tidy(dir string) error {
+	return d.sweep(dir, func(temp string, info func() (fs.FileInfo, error)) bool {
+		if strings.HasPrefix(temp, TempPrefix) {
+			return true
+		}
+		if !IsTemp(temp) {
+			return false
+		}
+		st, err := info()
+		return err == nil && time.Since(st.ModTime()) > abandoned
+	})
+}
+
+// tidied are the folders that this process has tidied.
+var tidied sync.Map
+
+// tidy is Tidy before the first write of this process into a folder. Whatever is wrong is told by the write.
+func (d Disk) tidy(dir string) {
+	path, err := filepath.Abs(d.Path(dir))
+	if err != nil {
+		return
+	}
+	if _, done := tidied.LoadOrStore(path, true); !done {
+		_ = d.Tidy(dir)
+	}
+}
+
+// sweep removes the temporary files and folders that are wanted gone and that no process holds.
+func (d Disk) sweep(path string, want func(temp string, info func() (fs.FileInfo, error)) bool) error {
 	dir, err := d.open(path)
 	if err != nil {
 		return sentence.Errorf("sweep temporary files: %w", err)
 	}
 	defer func() { _ = dir.Close() }()
-	entries, err := fs.ReadDir(dir.FS(), ".")
+	self, err := dir.Open(".")
+	if err != nil {
+		return sentence.Errorf("sweep temporary files: %w", err)
+	}
+	defer func() { _ = self.Close() }()
+	names, err := self.Readdirnames(-1)
 	if err != nil {
 		return sentence.Errorf("sweep temporary files: %w", err)
 	}
 	var errs []error
-	for _, e := range entries {
-		if IsTemp(e.Name()) {
-			errs = append(errs, dir.RemoveAll(e.Name()))
+	for _, n := range names {
+		if want(n, func() (fs.FileInfo, error) { return dir.Lstat(n) }) {
+			errs = append(errs, sweepOne(dir, n))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// abandoned is how old something under a temporary name is when nobody can still be writing it, where the file system has
+// no locks that would tell.
+const abandoned = 24 * time.Hour
+
+// sweepOne removes a temporary file or folder if no process holds it.
+func sweepOne(dir *os.Root, name string) error {
+	st, err := dir.Lstat(name)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	if !st.IsDir() && !st.Mode().IsRegular() {
+		return nil // none that this package makes
+	}
+	held, told, release := heldBy(dir, name)
+	defer release()
+	if held || (!told && time.Since(st.ModTime()) < abandoned) {
+		return nil
+	}
+	if err := dir.RemoveAll(name); !inUse(err) {
+		return err
+	}
+	return nil
 }
 
 // RemoveAll removes a folder or file such that it is gone from its name at once, however long the removal takes and
@@ -586,8 +799,7 @@ func IsFull(err error) bool {
 }
 
 func tempName(name string) string {
-	name = strings.ToValidUTF8(name[:min(len(name), 64)], "") // a name of the greatest length must still fit
-	return fmt.Sprintf("%s%s-%08x", TempPrefix, name, rand.Uint32())
+	return fmt.Sprintf("%s%s-%08x", TempPrefix, shorten(name), rand.Uint32())
 }
 
 // reason is what the system says of a failed call, without the call and the temporary name.

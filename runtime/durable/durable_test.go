@@ -2,16 +2,19 @@ package durable
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 )
 
 func text(s string) func(io.Writer) error {
@@ -127,8 +130,9 @@ func TestFolder(t *testing.T) {
 
 func TestSweepAndRemove(t *testing.T) {
 	dir := t.TempDir()
-	_, err := Disk{}.NewFolder(filepath.Join(dir, "dead"))
+	dead, err := Disk{}.NewFolder(filepath.Join(dir, "dead"))
 	require.NoError(t, err)
+	dead.release() // as the end of its process does
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "kept"), nil, 0o600))
 	require.NoError(t, os.MkdirAll(filepath.Join(dir, "gone", "sub"), 0o700))
 	require.Len(t, names(t, dir), 3)
@@ -265,9 +269,106 @@ func TestBelow(t *testing.T) {
 
 func TestSweepKeepsOthers(t *testing.T) {
 	dir := t.TempDir()
-	for _, n := range []string{".tmp-mywork", ".tmp-", ".tmp-notes-of-2026", ".tmp-cache.bin-0123abcd", ".tmp-probe-3214567"} {
+	others := []string{".tmp-", ".tmp-mywork", ".tmp-notes-of-2026", ".tmp-report-20261126", ".tmp-123456", ".tmp-x-0123ABCD"}
+	for _, n := range append(others, ".tmp-cache.bin-0123abcd", ".tmp-probe-3214567", tempName("x"), tempName(strings.Repeat("龙", 80))) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, n), nil, 0o600))
 	}
 	require.NoError(t, Sweep(dir))
-	require.Equal(t, []string{".tmp-", ".tmp-mywork", ".tmp-notes-of-2026"}, names(t, dir))
+	require.ElementsMatch(t, others, names(t, dir))
+}
+
+func TestSweepFor(t *testing.T) {
+	dir := t.TempDir()
+	long := strings.Repeat("龙", 80)
+	for _, n := range []string{".tmp-mine-0123abcd", tempName("mine"), tempName("mine-2"), tempName("not-mine"), tempName(long)} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, n), nil, 0o600))
+	}
+	require.NoError(t, SweepFor(dir, Becomes("mine", long)))
+	left := names(t, dir)
+	require.Len(t, left, 2)
+	require.Contains(t, left[0], "-mine-2-")
+	require.Contains(t, left[1], "-not-mine-")
+}
+
+// TestSweepKeepsTheLiving holds that nothing that is being written is taken away, by this or another process.
+func TestSweepKeepsTheLiving(t *testing.T) {
+	dir := t.TempDir()
+	dead := filepath.Join(dir, tempName("new"))
+	require.NoError(t, WriteFile(filepath.Join(dir, "file"), text("x")))
+	require.NoError(t, os.MkdirAll(filepath.Join(dead, "sub"), 0o777))
+	f, err := Disk{}.NewFolder(filepath.Join(dir, "new"))
+	require.NoError(t, err)
+	require.NoDirExists(t, dead, "what is left of the same folder goes with the next")
+	require.NoError(t, os.MkdirAll(filepath.Join(dead, "sub"), 0o777))
+	_, err = f.Write("a", text("a"))
+	require.NoError(t, err)
+	require.NoError(t, WriteFile(filepath.Join(dir, "file"), func(w io.Writer) error {
+		require.Len(t, names(t, dir), 4)
+		require.NoError(t, Sweep(dir))
+		require.Len(t, names(t, dir), 3, "the dead one is gone, what is being written is there")
+		return text("x")(w)
+	}))
+	require.NoError(t, Sweep(dir))
+	require.NoError(t, f.Commit())
+	require.Equal(t, []string{"file", "new"}, names(t, dir))
+	require.FileExists(t, filepath.Join(dir, "new", "a"))
+
+	f, err = Disk{}.NewFolder(filepath.Join(dir, "newer"))
+	require.NoError(t, err)
+	require.NoError(t, f.Discard())
+	require.Equal(t, []string{"file", "new"}, names(t, dir))
+}
+
+// TestFirstWriteTidies holds that whatever writes into a folder first removes what dead processes left there, and only that.
+func TestFirstWriteTidies(t *testing.T) {
+	for name, write := range map[string]func(path string) error{
+		"file": func(p string) error { return WriteFile(p, text("x")) },
+		"new":  func(p string) error { return WriteNew(p, text("x")) },
+		"folder": func(p string) error {
+			f, err := Disk{}.NewFolder(p)
+			return errors.Join(err, f.Commit())
+		},
+		"below a root": func(p string) error {
+			d, err := Below(filepath.Dir(p))
+			return errors.Join(err, d.WriteFile(filepath.Base(p), text("x")), d.Root.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(dir, tempName("anything")), nil, 0o600))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, ".tmp-not-ours-0badcafe"), nil, 0o600))
+			require.NoError(t, write(filepath.Join(dir, "mine")))
+			require.Equal(t, []string{".tmp-not-ours-0badcafe", "mine"}, names(t, dir))
+		})
+	}
+}
+
+// TestSweepBesideWriters sweeps all the time while others write.
+func TestSweepBesideWriters(t *testing.T) {
+	dir := t.TempDir()
+	var g errgroup.Group
+	var done atomic.Int32
+	for i := range 4 {
+		g.Go(func() error {
+			defer done.Add(1)
+			for j := range 50 {
+				if err := WriteFile(filepath.Join(dir, fmt.Sprint(i)), text(fmt.Sprint(j))); err != nil {
+					return err
+				}
+				f, err := Disk{}.NewFolder(filepath.Join(dir, fmt.Sprintf("folder-%d-%d", i, j)))
+				if err != nil {
+					return err
+				}
+				if err := f.Commit(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for done.Load() < 4 {
+		require.NoError(t, Sweep(dir))
+	}
+	require.NoError(t, g.Wait())
+	require.Len(t, names(t, dir), 4+4*50)
 }
