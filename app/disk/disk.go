@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/dustin/go-humanize"
 
@@ -40,6 +41,9 @@ func Reason(err error) error {
 	}
 	if e, ok := errors.AsType[*os.LinkError](err); ok {
 		return e.Err
+	}
+	if e, ok := errors.AsType[syscall.Errno](err); ok { // within a sentence of durable's
+		return e
 	}
 	return err
 }

@@ -41,7 +41,7 @@ type modelFile struct {
 	Source   string     `json:"source"` // the folder it was imported from
 	Imported time.Time  `json:"imported"`
 	Spec     model.Spec `json:"spec"`
-	Notes    []Text     `json:"notes,omitempty"` // what was taken for granted
+	Notes    []Text     `json:"notes,omitempty"`          // what was taken for granted
 	SHA256   string     `json:"weights_sha256,omitempty"` // of the weights' file; older versions did not keep it
 }
 

@@ -110,7 +110,12 @@ func open(ctx context.Context, dir string, attach bool) (_ *Studio, err error) {
 		return nil, err
 	}
 	c.env = e
-	if !e.ws.ReadOnly() {
+	if text := e.ws.Mended(); text.Template != "" {
+		c.bus.Publish(Notice{Severity: events.Warning, Text: text})
+	}
+	if e.ws.ReadOnly() {
+		c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("The workspace {{.Dir}} cannot be written: it is open for reading only.", "Dir", e.ws.Dir())})
+	} else {
 		err := sweep(e)
 		if !attach {
 			err = errors.Join(err, e.bin.Recover())

@@ -13,12 +13,7 @@ import (
 
 // attached adds a subcommand that reads the workspace, beside the window that may be open on it.
 func (a *app) attached(use, short, long, example string, do func(ctx context.Context, s *studio.Studio) error) *cobra.Command {
-	c := a.action(use, short, example, 0, 0, func(ctx context.Context, s *studio.Studio, _ []string) error {
-		for _, n := range s.Unheard() { // what could not be read is in no list
-			a.tell(n.Text)
-		}
-		return do(ctx, s)
-	})
+	c := a.action(use, short, example, 0, 0, func(ctx context.Context, s *studio.Studio, _ []string) error { return do(ctx, s) })
 	c.Long, c.Args = long, noArgs
 	a.jsonFlag(c)
 	return c

@@ -34,6 +34,9 @@ func (a *app) action(use, short, example string, least, most int, do func(ctx co
 				a.progress.clear()
 				err = errors.Join(err, s.Close(context.WithoutCancel(cmd.Context())))
 			}()
+			for _, n := range s.Unheard() { // what could not be read is in no list
+				a.tell(n.Text)
+			}
 			return do(cmd.Context(), s, args)
 		},
 	}
