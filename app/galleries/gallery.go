@@ -208,6 +208,9 @@ func (r Request) gridMeta(set Settings) *picture.Meta {
 func (r Request) tag(s Settings) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00%d\x00%g\x00%s\x00%t\x00%s\x00%s\x00", s.Sampler, s.Steps, s.Eta, s.Class, s.NoClip, r.Model.Spec.Objective, r.Model.Spec.ScheduleName())
+	if s.Spacing != "" { // what came later leaves the names of older pictures alone
+		fmt.Fprintf(h, "%s\x00", s.Spacing)
+	}
 	for _, b := range r.Model.Spec.Betas {
 		fmt.Fprintf(h, "%g\x00", b)
 	}

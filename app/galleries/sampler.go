@@ -47,7 +47,7 @@ func (m Model) Meta(set Settings, index int, version string) *picture.Meta {
 	p := &picture.Meta{
 		Version: version, Run: m.Name, Checkpoint: m.Checkpoint, EMA: m.WeightsName,
 		Objective: string(m.Spec.Objective), Schedule: m.Spec.ScheduleName(),
-		Sampler: set.Sampler, Steps: set.Steps, Eta: set.Eta, NoClip: set.NoClip, Seed: set.Seed, Index: index, Width: w, Height: h,
+		Sampler: set.Sampler, Steps: set.Steps, Spacing: string(set.Spacing), Eta: set.Eta, NoClip: set.NoClip, Seed: set.Seed, Index: index, Width: w, Height: h,
 	}
 	if k := set.class(m.Spec, index); k >= 0 {
 		p.Class = m.Spec.Classes[k]
@@ -57,9 +57,10 @@ func (m Model) Meta(set Settings, index int, version string) *picture.Meta {
 
 // Settings says how pictures are drawn from a model.
 type Settings struct {
-	Sampler string  // one of sampler.Names; "" is DefaultSampler
-	Steps   int     // 0 is the sampler's usual number
-	Eta     float64 // DDIM's η
+	Sampler string            // one of sampler.Names; "" is DefaultSampler
+	Steps   int               // 0 is the sampler's usual number
+	Spacing diffusion.Spacing // how the steps lie on the noise levels; "" is the sampler's own way
+	Eta     float64           // DDIM's η
 	Seed    uint64
 	Class   string // "" takes the classes in turn
 	// NoClip leaves the predicted x0 as it is; otherwise it is limited to the range of pixels at each step.
@@ -96,7 +97,7 @@ func (s Settings) Complete(spec model.Spec) (Settings, error) {
 	if err != nil {
 		return s, err
 	}
-	if _, err := sampler.Levels(p, sampler.Options{Name: s.Sampler, Steps: s.Steps}); err != nil {
+	if _, err := sampler.Levels(p, sampler.Options{Name: s.Sampler, Steps: s.Steps, Spacing: s.Spacing}); err != nil {
 		return s, fmt.Errorf("%w: %w", model.ErrOption, err)
 	}
 	if !(s.Eta >= 0 && s.Eta <= 1) || (s.Eta > 0 && s.Sampler != "ddim") {
@@ -223,7 +224,7 @@ func (s *Sampler) run(ctx context.Context, set Settings, indices []int, x []floa
 		streams[b] = rng.New(set.Seed, ancestralStream, uint64(i))
 	}
 	return sampler.Sample(ctx, d, s.proc, x, n, sampler.Options{
-		Name: set.Sampler, Steps: set.Steps, Eta: set.Eta, Clip: !set.NoClip, Callback: step,
+		Name: set.Sampler, Steps: set.Steps, Spacing: set.Spacing, Eta: set.Eta, Clip: !set.NoClip, Callback: step,
 		Noise: func(_ int, dst []float32) {
 			for b, r := range streams {
 				rng.Normal(dst[b*dim:(b+1)*dim], r)

@@ -29,11 +29,37 @@ type Evaluation struct {
 	Bound *eval.Bound `json:"bound,omitempty"` // nil where the model has none
 }
 
-// Evaluate measures the loss by noise level and the variational bound of the averaged weights of a checkpoint (-1: the newest) on the pictures at
-// path: on the held-out ones where these are the pictures the run was trained on, else on all of them.
-func (r *Run) Evaluate(ctx context.Context, path string, step int64, o Options, progress func(done, total int)) (ev Evaluation, err error) {
+// Measure says what is measured.
+type Measure struct {
+	Data       string // folder, zip or IDX file with the pictures
+	Checkpoint int64  // step, -1 for the newest
+	Weights    string // train.EMAName (also "") or train.RawName
+	// Transitions are drawn per picture for the bound, 0 for eval.DefaultTransitions, and Seed names all noise. With the same
+	// seed every run is asked the same.
+	Transitions int
+	Seed        uint64
+}
+
+// MaxTransitions is more than any chain has: the sum is whole.
+const MaxTransitions = 100_000
+
+// Validate reports what can be told without the pictures. Errors wrap model.ErrOption.
+func (m Measure) Validate() error {
+	if m.Transitions < 0 || m.Transitions > MaxTransitions {
+		return model.Unusable("transitions", "%d transitions: choose between 1 and %d", m.Transitions, MaxTransitions)
+	}
+	return nil
+}
+
+// Evaluate measures the loss by noise level and the variational bound of a checkpoint's weights: on the held-out pictures
+// where these are the pictures the run was trained on, else on all of them.
+func (r *Run) Evaluate(ctx context.Context, m Measure, o Options, progress func(done, total int)) (ev Evaluation, err error) {
+	if err := m.Validate(); err != nil {
+		return ev, err
+	}
+	path := m.Data
 	info := r.Info()
-	weights, step, which, err := r.Weights(step, "")
+	weights, step, which, err := r.Weights(m.Checkpoint, m.Weights)
 	if err != nil {
 		return ev, err
 	}
@@ -77,7 +103,7 @@ func (r *Run) Evaluate(ctx context.Context, path string, step int64, o Options, 
 	part := func(from, weight int) func(done, total int) {
 		return func(done, total int) { progress(from*total+weight*done, 3*total) }
 	}
-	opt := eval.Options{Seed: info.Train.Seed, Class: classOf, Progress: part(0, 1)}
+	opt := eval.Options{Seed: m.Seed, Transitions: m.Transitions, Class: classOf, Progress: part(0, 1)}
 	if ev.Result, err = eval.Loss(ctx, net, info.Model, cache, idx, opt); err != nil {
 		return ev, err
 	}

@@ -682,7 +682,8 @@ type SampleRequest struct {
 	Weights    string  `json:"weights"`    // "raw" or an EMA's name; "" is the best
 	Sampler    string  `json:"sampler"`
 	Steps      int     `json:"steps"`
-	Eta        float64 `json:"eta"` // DDIM's η, 0 ≤ η ≤ 1
+	Spacing    string  `json:"spacing,omitempty"` // of the steps on the noise levels; "" is the sampler's own way
+	Eta        float64 `json:"eta"`               // DDIM's η, 0 ≤ η ≤ 1
 	Clip       bool    `json:"clip"`
 	Class      string  `json:"class"` // "" is any
 	Seed       uint64  `json:"seed"`
@@ -728,6 +729,7 @@ type GalleryImageInfo struct {
 	Weights    string
 	Sampler    string
 	Steps      int
+	Spacing    string // "" is the sampler's own way
 	Eta        float64
 	Clip       bool // whether x̂0 was limited to the range of pixels at each step
 	Schedule   string

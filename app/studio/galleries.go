@@ -27,6 +27,7 @@ import (
 	"unnoise/app/thumbs"
 	"unnoise/app/workspace"
 	"unnoise/pipeline/data"
+	"unnoise/pipeline/diffusion"
 	"unnoise/pipeline/picture"
 	"unnoise/pipeline/sampler"
 	"unnoise/runtime/durable"
@@ -265,7 +266,7 @@ func (s galleryService) Defaults(ctx context.Context, id string) (SampleRequest,
 }
 
 func (r SampleRequest) settings() galleries.Settings {
-	return galleries.Settings{Sampler: r.Sampler, Steps: r.Steps, Eta: r.Eta, Seed: r.Seed, Class: r.Class, NoClip: !r.Clip}
+	return galleries.Settings{Sampler: r.Sampler, Steps: r.Steps, Spacing: diffusion.Spacing(r.Spacing), Eta: r.Eta, Seed: r.Seed, Class: r.Class, NoClip: !r.Clip}
 }
 
 func (s galleryService) Check(ctx context.Context, req SampleRequest) ([]Problem, error) {
@@ -502,7 +503,7 @@ func (s galleryService) Info(ctx context.Context, ref Ref) (GalleryImageInfo, er
 	}
 	info := GalleryImageInfo{
 		Ref: ref, Width: cfg.Width, Height: cfg.Height, Seed: m.Seed, Index: m.Index, Model: m.Run, Checkpoint: m.Checkpoint,
-		Weights: m.EMA, Sampler: m.Sampler, Steps: m.Steps, Eta: m.Eta, Clip: !m.NoClip, Schedule: m.Schedule, Class: m.Class,
+		Weights: m.EMA, Sampler: m.Sampler, Steps: m.Steps, Spacing: m.Spacing, Eta: m.Eta, Clip: !m.NoClip, Schedule: m.Schedule, Class: m.Class,
 		Created: st.ModTime(), Version: m.Version, Parameters: m.Parameters, Path: path,
 	}
 	if _, err := f.Seek(0, 0); err == nil {
@@ -675,7 +676,7 @@ func (s galleryService) UseSettings(ctx context.Context, ref Ref) (SampleRequest
 		return SampleRequest{}, err
 	}
 	return SampleRequest{
-		Model: id, Checkpoint: m.Checkpoint, Weights: m.EMA, Sampler: m.Sampler, Steps: m.Steps, Eta: m.Eta, Clip: !m.NoClip, Class: m.Class,
+		Model: id, Checkpoint: m.Checkpoint, Weights: m.EMA, Sampler: m.Sampler, Steps: m.Steps, Spacing: m.Spacing, Eta: m.Eta, Clip: !m.NoClip, Class: m.Class,
 		Seed: m.Seed, First: m.Index / usualCount * usualCount, Count: usualCount,
 	}, nil
 }

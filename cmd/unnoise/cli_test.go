@@ -302,6 +302,33 @@ func TestSampleAndItsRest(t *testing.T) {
 	require.Len(t, snapshot(t, out), len(second)+2)
 }
 
+// All that the window can choose, the command line can, and the pictures say so.
+func TestSampleFlags(t *testing.T) {
+	run := trainedRun(t)
+	out := filepath.Join(t.TempDir(), "out")
+	code, _, stderr := cli("sample", "--run", run, "--n", "1", "--sampler", "ddim", "--steps", "4", "--eta", "0.5", "--spacing", "trailing",
+		"--no-clip", "--raw", "--checkpoint", "3", "--class", "dog", "--out", out)
+	require.Zero(t, code, stderr)
+	files, err := filepath.Glob(filepath.Join(out, "*"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	m, err := picture.ReadMeta(files[0])
+	require.NoError(t, err)
+	require.Equal(t, "raw", m.EMA)
+	require.Equal(t, "trailing", m.Spacing)
+	require.InDelta(t, 0.5, m.Eta, 0)
+	require.True(t, m.NoClip)
+	require.Equal(t, "dog", m.Class)
+	for want, more := range map[string][]string{
+		`no step spacing "even"`: {"--spacing", "even"},
+		"an eta of 1.5":          {"--sampler", "ddim", "--eta", "1.5"},
+		"an eta of 0.5":          {"--sampler", "heun", "--eta", "0.5"},
+	} {
+		refused(t, 2, want, append([]string{"sample", "--run", run, "--out", filepath.Join(out, "more")}, more...)...)
+	}
+	require.NoDirExists(t, filepath.Join(out, "more"))
+}
+
 func TestSampleIsTheSameWhateverTheBatch(t *testing.T) {
 	run := trainedRun(t)
 	out := t.TempDir()
@@ -379,6 +406,18 @@ func TestEval(t *testing.T) {
 	require.Zero(t, code)
 	require.Contains(t, stdout, "on 24 pictures: loss")
 	require.Contains(t, stdout, "bits per dimension")
+	require.Contains(t, stdout, "95 % confidence")
+	// The noise is the seed's and not the run's; checkpoint, weights and effort are chosen.
+	printed := map[string]bool{}
+	for _, more := range [][]string{nil, {"--seed", "1"}, {"--transitions", "2"}, {"--raw"}, {"--checkpoint", "3", "--raw", "--transitions", "3"}} {
+		code, stdout, stderr = cli(append([]string{"eval", "--run", run, "--data", data, "--json"}, more...)...)
+		require.Zero(t, code, stderr)
+		printed[stdout] = true
+	}
+	require.Len(t, printed, 5)
+	for flag, v := range map[string]string{"transitions": "0", "checkpoint": "-2"} {
+		refused(t, 2, "--"+flag, "eval", "--run", run, "--data", data, "--"+flag, v)
+	}
 	other := pictures(t, filepath.Join(t.TempDir(), "x"), 4)
 	require.NoError(t, os.Rename(filepath.Join(other, "dog"), filepath.Join(other, "cow")))
 	refused(t, 2, `there is no class "cow"`, "eval", "--run", run, "--data", other)

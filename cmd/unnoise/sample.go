@@ -14,8 +14,11 @@ import (
 	"unnoise/app/exports"
 	"unnoise/app/galleries"
 	"unnoise/app/runs"
+	"unnoise/pipeline/diffusion"
+	"unnoise/pipeline/eval"
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/sampler"
+	"unnoise/pipeline/train"
 )
 
 // checkpointFlag is a step, newest or best.
@@ -53,6 +56,7 @@ func (a *app) sample() *cobra.Command {
 	var (
 		run, out, grid string
 		checkpoint     = checkpointFlag(runs.Newest)
+		raw            bool
 		n              int
 		set            galleries.Settings
 		compute        model.Compute
@@ -76,7 +80,11 @@ again draws only what is missing, so a stopped one can be finished.`,
 			if err != nil {
 				return err
 			}
-			m, err := galleries.FromRun(r, int64(checkpoint), "")
+			weights := train.EMAName
+			if raw {
+				weights = train.RawName
+			}
+			m, err := galleries.FromRun(r, int64(checkpoint), weights)
 			if err != nil {
 				return err
 			}
@@ -120,10 +128,14 @@ again draws only what is missing, so a stopped one can be finished.`,
 	}
 	fl := c.Flags()
 	fl.StringVar(&run, "run", "", "folder of the run")
-	fl.Var(&checkpoint, "checkpoint", "which checkpoint to draw from: its step, newest, or best by held-out loss")
+	checkpointVar(c, &checkpoint)
+	rawVar(c, &raw)
 	fl.IntVar(&n, "n", 16, "how many pictures")
 	fl.StringVar(&set.Sampler, "sampler", galleries.DefaultSampler, strings.Join(sampler.Names(), ", "))
 	fl.IntVar(&set.Steps, "steps", 0, "sampling steps (default: the sampler's usual number)")
+	fl.StringVar((*string)(&set.Spacing), "spacing", "", "how the steps lie on the noise levels: "+strings.Join(diffusion.SpacingNames(), ", ")+" (default: the sampler's)")
+	fl.Float64Var(&set.Eta, "eta", 0, "share of DDPM's noise that ddim adds at each step, 0 to 1")
+	fl.BoolVar(&set.NoClip, "no-clip", false, "do not limit each step's prediction to the range of pixels")
 	fl.Uint64Var(&set.Seed, "seed", 0, "number that names the noise the pictures come from")
 	fl.StringVar(&set.Class, "class", "", "class to draw (default: all in turn)")
 	fl.StringVar(&out, "out", "", "folder for the pictures")
@@ -201,29 +213,46 @@ Nothing that is there already is overwritten.`,
 
 func (a *app) eval() *cobra.Command {
 	var (
-		run, dir string
-		compute  model.Compute
+		run     string
+		m       runs.Measure
+		at      = checkpointFlag(runs.Newest)
+		raw     bool
+		compute model.Compute
 	)
 	c := &cobra.Command{
 		Use:   "eval --run DIR --data DIR",
 		Short: "Measure a run's loss and likelihood on pictures it was not trained on",
-		Long: `Eval measures the loss of a run's newest checkpoint at each noise level, from little noise
-to much, and the variational bound on the pictures' likelihood with its three terms, in bits
-per dimension (a model of the EDM objective has no such chain of steps, so no bound). If the pictures are those the run was trained on, only the held-out ones are
-used; otherwise all of them. The noise is the same at every call, so runs and
-checkpoints can be compared.`,
+		Long: `Eval measures the loss of a run's checkpoint at each noise level, from little noise to much,
+and the variational bound on the pictures' likelihood with its three terms and its 95 %
+confidence interval, in bits per dimension (a model of the EDM objective has no such chain
+of steps, so no bound). If the pictures are those the run was trained on, only the held-out
+ones are used; otherwise all of them.
+
+The noise hangs on --seed alone, not on the run, so runs and checkpoints can be compared. Of
+the chain's transitions each picture draws some, those that count most the most often; more
+of them make the interval narrower, down to what the choice of pictures leaves.`,
 		Example: `  unnoise eval --run runs/sprites --data ~/Pictures/sprites
+  unnoise eval --run runs/sprites --data ~/Pictures/sprites --checkpoint 5000 --transitions 100
   unnoise eval --run runs/sprites --data ~/Pictures/other --json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("transitions") && m.Transitions < 1 {
+				return usage("--transitions %d: choose 1 or more", m.Transitions)
+			}
+			if err := m.Validate(); err != nil {
+				return err
+			}
 			r, err := runs.Open(run)
 			if err != nil {
 				return err
 			}
+			if m.Checkpoint = int64(at); raw {
+				m.Weights = train.RawName
+			}
 			if err := needRuntime(cmd.Context()); err != nil {
 				return err
 			}
-			ev, err := r.Evaluate(cmd.Context(), dir, -1, runs.Options{Compute: compute, Decoding: a.decoding, Free: freeSpace},
+			ev, err := r.Evaluate(cmd.Context(), m, runs.Options{Compute: compute, Decoding: a.decoding, Free: freeSpace},
 				func(done, total int) { a.progress.show("Measuring", int64(done), int64(total), "", 0) })
 			a.progress.clear()
 			if err != nil {
@@ -242,16 +271,36 @@ checkpoints can be compared.`,
 				a.printf("%12.4g %12.5f\n", l.Sigma, l.Loss)
 			}
 			if b := ev.Bound; b != nil {
-				a.printf("At most %.3f ± %.3f bits per dimension: prior %.4f, steps %.3f, decoder %.3f\n",
-					b.BitsPerDim, b.StandardError, b.Prior, b.Steps, b.Decoder)
+				a.printf("At most %.3f bits per dimension, 95 %% confidence %.3f to %.3f: prior %.4f, steps %.3f, decoder %.3f\n",
+					b.BitsPerDim, b.Low, b.High, b.Prior, b.Steps, b.Decoder)
+				if b.DecoderStep > 0 {
+					a.printf("The decoder sets out from step %d: the model tells nearly clean pictures too badly for the steps below\n", b.DecoderStep)
+				}
+				if b.Useless() {
+					a.printf("That is no less than 8, which any picture costs without a model: this bound tells nothing about this one\n")
+				}
 			}
 			return nil
 		},
 	}
 	c.Flags().StringVar(&run, "run", "", "folder of the run")
-	c.Flags().StringVar(&dir, "data", "", "folder, .zip or IDX file with the pictures")
+	c.Flags().StringVar(&m.Data, "data", "", "folder, .zip or IDX file with the pictures")
+	checkpointVar(c, &at)
+	rawVar(c, &raw)
+	c.Flags().IntVar(&m.Transitions, "transitions", eval.DefaultTransitions, "steps of the chain drawn per picture for the bound; 1000 are all of most models")
+	c.Flags().Uint64Var(&m.Seed, "seed", 0, "number that names the noise; compare runs under the same one")
 	computeFlags(c, &compute)
 	a.jsonFlag(c)
 	required(c, "run", "data")
 	return c
+}
+
+// checkpointVar adds --checkpoint.
+func checkpointVar(c *cobra.Command, to *checkpointFlag) {
+	c.Flags().Var(to, "checkpoint", "which checkpoint: its step, newest, or best by held-out loss")
+}
+
+// rawVar adds --raw.
+func rawVar(c *cobra.Command, to *bool) {
+	c.Flags().BoolVar(to, "raw", false, "take the weights as trained, not their average over the last steps")
 }

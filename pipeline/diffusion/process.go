@@ -49,6 +49,15 @@ const (
 	SpacingKarras     Spacing = "karras"     // evenly in Sigma/Alpha to the power 1/7 (EDM eq. 5), from 80 or the schedule's end, whichever is less noisy
 )
 
+// SpacingNames lists every spacing.
+func SpacingNames() []string {
+	var names []string
+	for _, s := range (*VP)(nil).Spacings() {
+		names = append(names, string(s))
+	}
+	return names
+}
+
 // NewProcess is the process that goes with an objective: EDM for edm, otherwise
 // VP with the named schedule of T levels (0 for [DefaultT]).
 func NewProcess(o Objective, schedule string, T int) (Process, error) {

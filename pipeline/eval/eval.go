@@ -17,7 +17,9 @@ import (
 type Options struct {
 	Seed   uint64
 	Levels int // number of noise levels, the midpoints of equal parts of u ∈ [0,1); 0 means DefaultLevels
-	Images int // at most so many pictures, the first of idx; 0 means all
+	// Transitions is how many steps of the chain are drawn per picture for the bound; 0 means DefaultTransitions.
+	Transitions int
+	Images      int // at most so many pictures, the first of idx; 0 means all
 	// Class gives the model's class of a picture of the cache, where the cache's own is another; nil otherwise.
 	Class func(img int) int
 	// Progress, if not nil, is told how many of how many pictures are done.

@@ -35,6 +35,7 @@ type Meta struct {
 	Schedule   string  `json:"schedule,omitempty"`
 	Sampler    string  `json:"sampler,omitempty"`
 	Steps      int     `json:"steps,omitempty"`
+	Spacing    string  `json:"spacing,omitempty"` // of the steps; empty is the sampler's own
 	Eta        float64 `json:"eta"`
 	NoClip     bool    `json:"no_clip,omitempty"` // x̂0 was not limited to the range of pixels at each step
 	Seed       uint64  `json:"seed"`

@@ -112,6 +112,9 @@ func (n *inspector) fill() {
 	}
 	if i.Sampler != "" {
 		add(lang.L("Sampler"), fmt.Sprintf("%s, %s", strings.ToUpper(i.Sampler), lang.L("{{.N}} steps", map[string]any{"N": page.Int(i.Steps)})))
+		if i.Spacing != "" {
+			add(lang.L("Spacing of the steps"), i.Spacing)
+		}
 		if i.Eta != 0 {
 			add("η", page.Number(i.Eta))
 		}
