@@ -8,7 +8,6 @@ import (
 	"image"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -314,9 +313,8 @@ func (s *Source) zipFile(name string) (*zip.File, error) {
 }
 
 // read returns the bytes of a picture's file.
-func (s *Source) read(ctx context.Context, name string) (b []byte, err error) {
+func (s *Source) read(ctx context.Context, name string) (_ []byte, err error) {
 	var r io.ReadCloser
-	most := s.lim.file
 	if s.kind == Zip {
 		f, err := s.zipFile(name)
 		if err != nil {
@@ -325,7 +323,6 @@ func (s *Source) read(ctx context.Context, name string) (b []byte, err error) {
 		if r, err = f.Open(); err != nil {
 			return nil, err
 		}
-		most = min(most, int64(min(f.UncompressedSize64, math.MaxInt64)))
 	} else {
 		file, err := s.filePath(name)
 		if err != nil {
@@ -343,11 +340,8 @@ func (s *Source) read(ctx context.Context, name string) (b []byte, err error) {
 		}
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	b, err = io.ReadAll(io.LimitReader(&stoppable{ctx, r}, most+1)) // readInfo refuses a byte more than the limit
-	if int64(len(b)) > most && most < s.lim.file {
-		return nil, errSizes // an archive's member that is larger than it says: what all say was checked
-	}
-	return b, err
+	// Whatever its header says; readInfo refuses the one byte more. An archive's member that is larger than it says is an error.
+	return io.ReadAll(io.LimitReader(&stoppable{ctx, r}, s.lim.file+1))
 }
 
 // with decodes the picture called name and hands it to use, within the memory budget. An error that is not the context's

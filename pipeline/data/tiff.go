@@ -602,14 +602,14 @@ func (d *tiffDecoder) part(ctx context.Context, i, n, stored int, dst []byte) er
 			return unsupported("TIFF", sentence.T("LZW compression of an old kind"))
 		}
 		z := lzw.NewReader(r, lzw.MSB, 8)
-		defer z.Close() //nolint:errcheck // it reads from memory
+		defer z.Close()
 		r = z
 	case 8, 32946:
 		z, err := zlib.NewReader(r)
 		if err != nil {
 			return err
 		}
-		defer z.Close() //nolint:errcheck // it reads from memory
+		defer z.Close()
 		r = z
 	case 32773:
 		r = &packBits{r: r.(*contextReader)}
