@@ -2,6 +2,8 @@
 
 GO       ?= go
 FUZZTIME ?= 20s
+N        ?= 1000
+SEED     ?= 1
 
 # Tools, pinned. gofumpt is the one inside golangci-lint.
 GOLANGCI_VERSION := v2.15.0
@@ -12,7 +14,7 @@ COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 # no_metadata: the window must not look for FyneApp.toml in the source folder.
 BUILD   := $(GO) build -buildvcs=false -tags no_metadata -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)'
 
-.PHONY: run build test lint fmt fuzz bench dist clean library system-build system-run system-test system-bench
+.PHONY: run build test lint fmt fuzz soak bench dist clean library system-build system-run system-test system-bench
 
 run: build library
 	@if [ -n "$$DISPLAY" ] || [ "$$(uname)" = Darwin ]; then bin/unnoise; else bin/unnoise demo; fi
@@ -31,6 +33,10 @@ fmt: $(GOLANGCI)
 
 fuzz:
 	.ci/fuzz $(FUZZTIME)
+
+# Kills the program N times at moments that SEED fixes, and looks after each kill whether anything is lost.
+soak: build library
+	$(GO) run -buildvcs=false -tags no_metadata ./bench/soak -n $(N) -seed $(SEED)
 
 bench: system-bench build library
 	bench/run
