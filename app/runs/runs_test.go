@@ -141,6 +141,28 @@ func FuzzReadInfo(f *testing.F) {
 	})
 }
 
+// FuzzStatus holds that whatever status.json says, the run can be listed, and that its status can be had again.
+func FuzzStatus(f *testing.F) {
+	f.Add([]byte(`{"state":"stopped","pid":3,"host":"h","updated":"2026-01-02T03:04:05Z","step":2,"steps":3}`))
+	f.Add([]byte(`{"state":"failed","error":"x","why":{"template":"{{.A}}{{.A}}","data":{"A":{"template":"{{.B}}"}}}}`))
+	f.Add([]byte(`{"state":7}`))
+	f.Add([]byte(`{"state":"done"`))
+	dir := f.TempDir()
+	r := &Run{Dir: dir, info: Info{Train: train.Config{Steps: 3}}}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, StatusName), b, 0o644))
+		st, err := r.Status()
+		require.NoError(t, err)
+		_ = st.Why.Or(st.Error).String()
+		require.NotEqual(t, Running, st.State, "nobody holds its lock")
+		if _, err := ReadStatus(dir); err != nil {
+			require.NoError(t, WriteStatus(dir))
+			_, err := ReadStatus(dir)
+			require.NoError(t, err)
+		}
+	})
+}
+
 func TestTrainStatusAndWeights(t *testing.T) {
 	r := newRun(t)
 	_, _, _, err := r.Weights(-1, "")

@@ -712,4 +712,3 @@ func work(ctx context.Context, what, dir string) (err error) {
 	}
 	return errors.New("unknown work " + what)
 }
-

@@ -3,6 +3,8 @@ package checkpoint
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -624,4 +626,47 @@ func TestKeepsTheRunsDescription(t *testing.T) {
 	require.NoError(t, os.WriteFile(weights, b, 0o666))
 	require.ErrorIs(t, Verify(t.Context(), dir, 1), ErrDamaged)
 	require.ErrorIs(t, Verify(t.Context(), dir, 7), ErrNone)
+}
+
+// FuzzLoad holds that files whose hashes are right, and nothing else about them, do no harm.
+func FuzzLoad(f *testing.F) {
+	dir := f.TempDir()
+	c := sample(f, net(), 1)
+	c.Run = json.RawMessage(`{}`)
+	require.NoError(f, Save(dir, 1, c))
+	path := func(name string) string { return filepath.Join(dir, "000001", name) }
+	var seeds [3][]byte
+	names := []string{configName, stateName, weightsName}
+	for i, name := range names {
+		var err error
+		seeds[i], err = os.ReadFile(path(name))
+		require.NoError(f, err)
+	}
+	weights := seeds[2][:min(len(seeds[2]), 4096)]
+	f.Add(seeds[0], seeds[1], weights)
+	f.Add(bytes.ReplaceAll(seeds[0], []byte("8"), []byte("99999999")), seeds[1], weights)
+	f.Add(seeds[0], []byte(`{"step":1,"adam_step":-1}`), weights)
+	f.Fuzz(func(t *testing.T, config, st, weights []byte) {
+		b, err := os.ReadFile(path(manifestName))
+		require.NoError(t, err)
+		m, err := parseManifest(b, 1)
+		require.NoError(t, err)
+		for i, content := range [][]byte{config, st, weights} {
+			require.NoError(t, os.WriteFile(path(names[i]), content, 0o666))
+			for k := range m.Files {
+				if m.Files[k].Name == names[i] {
+					sum := sha256.Sum256(content)
+					m.Files[k].Size, m.Files[k].SHA256 = int64(len(content)), hex.EncodeToString(sum[:])
+				}
+			}
+		}
+		b, err = json.Marshal(m)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path(manifestName), b, 0o666))
+		require.NoError(t, Verify(t.Context(), dir, 1), "the hashes are right")
+		if got, err := Load(dir, 1); err == nil {
+			require.Len(t, got.State.Params, got.UNet.NumParams())
+		}
+		_, _, _ = LoadWeights(dir, 1, "")
+	})
 }

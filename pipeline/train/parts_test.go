@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
@@ -198,6 +199,33 @@ func FuzzReadLog(f *testing.F) {
 		again, err := ReadLog(path)
 		require.NoError(t, err)
 		require.Equal(t, recs, again)
+	})
+}
+
+// FuzzMendLog holds that a log of any bytes can be mended, and that no record that can be read is lost by that.
+func FuzzMendLog(f *testing.F) {
+	f.Add([]byte("{\"step\":1,\"loss\":0.5}\nrubbish\n{\"step\":2}\n{\"st"))
+	f.Add(append(bytes.Repeat([]byte("x"), maxLogLine+1), "\n{\"step\":1}\n"...))
+	f.Add([]byte("\x00\n\n[]\n"))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		path, mended := filepath.Join(dir, LogName), filepath.Join(dir, "mended")
+		require.NoError(t, os.WriteFile(path, b, 0o644))
+		records, bad, err := CountLog(path)
+		require.NoError(t, err)
+		require.NoError(t, MendLog(mended, path))
+		again, none, err := CountLog(mended)
+		require.NoError(t, err)
+		require.Equal(t, records, again)
+		require.Zero(t, none)
+		recs, err := ReadLog(mended)
+		require.NoError(t, err)
+		require.Len(t, recs, records)
+		if bad == 0 {
+			was, err := ReadLog(path)
+			require.NoError(t, err)
+			require.Len(t, was, records)
+		}
 	})
 }
 
