@@ -24,7 +24,7 @@ const (
 type railItem struct {
 	widget.BaseWidget
 	page     page.Page
-	icon     *widget.Icon
+	icon     *kit.Icon
 	text     *canvas.Text
 	surface  *kit.Surface
 	tapped   func()
@@ -35,7 +35,7 @@ type railItem struct {
 
 func newRailItem(p page.Page, tapped func()) *railItem {
 	it := &railItem{page: p, tapped: tapped}
-	it.icon = widget.NewIcon(p.Icon())
+	it.icon = kit.NewIcon(p.Icon())
 	it.text = canvas.NewText(p.Title(), nil)
 	it.surface = kit.NewSurface(uitheme.ColorNameRail, "", 8, nil)
 	it.ExtendBaseWidget(it)

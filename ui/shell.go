@@ -251,7 +251,7 @@ func (sh *shell) restyle(make func(*page.Services) []page.Page) {
 	old, now := sh.applied, sh.s.Studio.Settings.Get()
 	sh.applied = now
 	if old.Theme != now.Theme || old.Scale != now.Scale {
-		applyLook(sh.s.App, sh.s.Window, now)
+		sh.relook(now)
 	}
 	if old.Language != now.Language {
 		if err := i18n.Apply(now.Language); err != nil {
@@ -270,6 +270,26 @@ func (sh *shell) restyle(make func(*page.Services) []page.Page) {
 	}
 }
 
+// relook applies theme and scale to every page that was built, on show or not: Fyne renews what is in the window.
+func (sh *shell) relook(now studio.Settings) {
+	shown := sh.content.Objects
+	var all []fyne.CanvasObject
+	for _, p := range sh.pages {
+		if o := sh.built[p.ID()]; o != nil {
+			all = append(all, o)
+		}
+		if i, ok := p.(page.Inspected); ok && sh.built[p.ID()] != nil {
+			if o := i.Inspector(); o != nil && p != sh.at {
+				all = append(all, o)
+			}
+		}
+	}
+	sh.content.Objects = all
+	applyLook(sh.s.App, sh.s.Window, now)
+	sh.content.Objects = shown
+	sh.content.Refresh()
+}
+
 // lookForRuntime shows an offer over the pages while the runtime library is missing.
 func (sh *shell) lookForRuntime() {
 	page.Load(sh.s, sh.s.Studio.Settings.Runtime, func(st studio.RuntimeStatus, err error) {
@@ -280,7 +300,7 @@ func (sh *shell) lookForRuntime() {
 		case !st.Installed:
 			text := kit.Text(lang.L("Training and sampling need the runtime library, which is not installed yet. Nothing is downloaded before you say so."))
 			install := kit.Button(lang.L("Install…"), theme.DownloadIcon(), widget.HighImportance, func() { sh.s.InstallRuntime(st, nil) })
-			row := container.NewBorder(nil, nil, container.NewCenter(widget.NewIcon(theme.InfoIcon())), container.NewCenter(install), text)
+			row := container.NewBorder(nil, nil, container.NewCenter(kit.NewIcon(theme.InfoIcon())), container.NewCenter(install), text)
 			sh.banner.Objects = []fyne.CanvasObject{kit.NewSurface(uitheme.ColorNameActive, "", 0, kit.Pad(2, 2, 20, 20, row))}
 		}
 		sh.banner.Refresh()

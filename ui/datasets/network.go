@@ -181,7 +181,7 @@ func (t *networkTab) draw() {
 	rows := make([]fyne.CanvasObject, 0, len(t.items))
 	for _, item := range t.items {
 		original := kit.NewPicture(previewSize, previewSize)
-		cells := []fyne.CanvasObject{container.NewBorder(nil, kit.Caption(""), nil, nil, original), container.NewCenter(widget.NewIcon(theme.NavigateNextIcon()))}
+		cells := []fyne.CanvasObject{container.NewBorder(nil, kit.Caption(""), nil, nil, original), container.NewCenter(kit.NewIcon(theme.NavigateNextIcon()))}
 		draws, done := make([]*kit.Picture, previewDraws), make([]*widget.Label, previewDraws)
 		for i := range draws {
 			draws[i], done[i] = kit.NewPicture(previewSize, previewSize), kit.Caption("")

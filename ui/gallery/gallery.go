@@ -114,7 +114,7 @@ func (p *Page) Content() fyne.CanvasObject {
 
 	p.search = p.s.NewEntry()
 	p.search.SetPlaceHolder(lang.L("Search, such as seed:42"))
-	p.search.ActionItem = widget.NewIcon(theme.SearchIcon())
+	p.search.ActionItem = kit.NewIcon(theme.SearchIcon())
 	p.search.OnChanged = func(string) { p.due = time.Now().Add(200 * time.Millisecond) }
 	filter := func(bool) {
 		p.s.LetGo()
@@ -133,7 +133,7 @@ func (p *Page) Content() fyne.CanvasObject {
 	p.zoom.OnChanged = func(v float64) { p.grid.SetZoom(int(v)) }
 	p.zoom.OnChangeEnded = func(float64) { p.s.LetGo() }
 	p.grid.OnZoom = func(step int) { p.zoom.SetValue(float64(step)) }
-	small, large := widget.NewIcon(theme.ZoomOutIcon()), widget.NewIcon(theme.ZoomInIcon())
+	small, large := kit.NewIcon(theme.ZoomOutIcon()), kit.NewIcon(theme.ZoomInIcon())
 	zoom := container.NewHBox(small, container.NewGridWrap(fyne.NewSize(120, 32), p.zoom), large)
 
 	p.count = widget.NewLabel("")

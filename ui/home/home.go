@@ -107,7 +107,7 @@ func section(title, more string, open func(), body fyne.CanvasObject) *fyne.Cont
 // welcome is shown until there is a first run.
 func (p *Page) welcome() fyne.CanvasObject {
 	choice := func(icon fyne.Resource, title, text string, tapped func()) fyne.CanvasObject {
-		img := container.NewGridWrap(fyne.NewSize(34, 34), widget.NewIcon(icon))
+		img := container.NewGridWrap(fyne.NewSize(34, 34), kit.NewIcon(icon))
 		return kit.NewTapCard(kit.Pad(10, 10, 10, 10, container.NewBorder(nil, nil, kit.Pad(4, 0, 0, 4, container.NewVBox(img)), nil,
 			container.NewVBox(kit.Heading(title), kit.Muted(text)))), tapped)
 	}
@@ -119,7 +119,7 @@ func (p *Page) welcome() fyne.CanvasObject {
 	text := kit.Text(lang.L("Unnoise learns from a folder of your pictures and makes new ones like them, on this computer alone."))
 	text.Alignment = fyne.TextAlignCenter
 	return container.NewVBox(kit.Gap(1, 20), logo, title, text, kit.Gap(1, 10),
-		kit.Tiles(300, 160, 12, true,
+		kit.Tiles(300, 136, 12, true,
 			choice(icons.Demo, lang.L("Try the demo"), lang.L("Trains a small network on built-in pictures. The first samples appear within minutes."), p.demo),
 			choice(theme.FolderOpenIcon(), lang.L("Open a folder"), lang.L("Choose a folder or zip of pictures, or drop it anywhere onto this window."), p.open)))
 }
@@ -343,7 +343,7 @@ func (p *Page) crashCard(it studio.Interrupted) fyne.CanvasObject {
 			p.load()
 		})
 	})
-	return kit.Card(container.NewBorder(nil, nil, container.NewCenter(widget.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon()))),
+	return kit.Card(container.NewBorder(nil, nil, container.NewCenter(kit.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon()))),
 		container.NewCenter(kit.Buttons(leave, goOn)), kit.Text(text)))
 }
 

@@ -31,7 +31,7 @@ func NewTapCard(content fyne.CanvasObject, tapped func()) *TapCard {
 }
 
 // CreateRenderer implements fyne.Widget.
-func (c *TapCard) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(c.surface) }
+func (c *TapCard) CreateRenderer() fyne.WidgetRenderer { return Renderer(c.surface) }
 
 // Inside implements Holder.
 func (c *TapCard) Inside() fyne.CanvasObject { return c.surface }
@@ -134,7 +134,7 @@ type Picture struct {
 // NewPicture makes an empty picture with a smallest size.
 func NewPicture(w, h float32) *Picture {
 	p := &Picture{img: &canvas.Image{FillMode: canvas.ImageFillContain, ScaleMode: canvas.ImageScaleFastest}, min: fyne.NewSize(w, h)}
-	p.blank = container.NewCenter(container.NewGridWrap(fyne.NewSize(28, 28), widget.NewIcon(theme.NewDisabledResource(theme.MediaPhotoIcon()))))
+	p.blank = container.NewCenter(container.NewGridWrap(fyne.NewSize(28, 28), NewIcon(theme.NewDisabledResource(theme.MediaPhotoIcon()))))
 	p.box = container.NewStack(NewSurface(uitheme.ColorNameWell, "", 6, nil), p.blank, Pad(4, 4, 4, 4, p.img))
 	p.ExtendBaseWidget(p)
 	return p
@@ -168,4 +168,4 @@ func (p *Picture) MinSize() fyne.Size {
 func (p *Picture) Inside() fyne.CanvasObject { return p.box }
 
 // CreateRenderer implements fyne.Widget.
-func (p *Picture) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(p.box) }
+func (p *Picture) CreateRenderer() fyne.WidgetRenderer { return Renderer(p.box) }

@@ -157,7 +157,7 @@ func (s *Services) ShowNotices(on bool) {
 }
 
 func (s *Services) noticeRow(n *standing) fyne.CanvasObject {
-	icon := widget.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon()))
+	icon := kit.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon()))
 	if n.Severity == events.Failure {
 		icon.SetResource(theme.NewErrorThemedResource(theme.ErrorIcon()))
 	}

@@ -78,10 +78,10 @@ func (p *picker) build() {
 	p.problem.Importance = widget.DangerImportance
 	kit.Show(false, p.problem)
 	p.list = kit.NewList(func() int { return len(p.found) }, func() fyne.CanvasObject {
-		return container.NewBorder(nil, nil, widget.NewIcon(nil), nil, kit.Ellipsis("", false))
+		return container.NewBorder(nil, nil, kit.NewIcon(nil), nil, kit.Ellipsis("", false))
 	}, func(i widget.ListItemID, o fyne.CanvasObject) {
 		row, f := o.(*fyne.Container), p.found[i]
-		text, icon := row.Objects[0].(*widget.Label), row.Objects[1].(*widget.Icon)
+		text, icon := row.Objects[0].(*widget.Label), row.Objects[1].(*kit.Icon)
 		imp, res := widget.MediumImportance, fyne.Resource(theme.FileIcon())
 		if f.folder {
 			res = theme.FolderIcon()

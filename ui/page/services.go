@@ -50,6 +50,7 @@ type Services struct {
 	tasks   []*Task
 
 	toasts  *toaster
+	origin  origin // of the work whose end is being handled
 	dialogs []shownDialog
 
 	notices        []*standing
@@ -143,6 +144,10 @@ func (s *Services) Close(patience time.Duration) {
 // Load does work off the UI thread and hands its result to then on the UI thread, unless the window has closed
 // meanwhile. It is for work of under a second; longer work is a Task.
 func Load[T any](s *Services, work func(ctx context.Context) (T, error), then func(T, error)) {
+	load(s, caller(0), work, then)
+}
+
+func load[T any](s *Services, by origin, work func(ctx context.Context) (T, error), then func(T, error)) {
 	s.wg.Add(1)
 	go func() {
 		defer s.wg.Done()
@@ -150,13 +155,13 @@ func Load[T any](s *Services, work func(ctx context.Context) (T, error), then fu
 		if s.ctx.Err() != nil {
 			return
 		}
-		s.Post(func() { then(v, err) })
+		s.Post(func() { s.ended(by, err, func() { then(v, err) }) })
 	}()
 }
 
 // Do is Load for work with no result but its error; a nil then shows the error, if there is one.
 func (s *Services) Do(work func(ctx context.Context) error, then func(error)) {
-	Load(s, func(ctx context.Context) (struct{}, error) { return struct{}{}, work(ctx) }, func(_ struct{}, err error) {
+	load(s, caller(0), func(ctx context.Context) (struct{}, error) { return struct{}{}, work(ctx) }, func(_ struct{}, err error) {
 		if then == nil {
 			s.Fail(err)
 			return

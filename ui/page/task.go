@@ -61,6 +61,7 @@ func (t *Task) Ended() bool { return t.ended.Load() }
 // done is called once on the UI thread, unless the window has closed meanwhile. A nil done shows the error, if any.
 func (s *Services) Run(title string, work func(ctx context.Context, report func(Progress)) error, done func(error)) *Task {
 	ctx, cancel := context.WithCancel(s.ctx)
+	by := caller(0)
 	t := &Task{Title: title, Started: time.Now(), cancel: cancel}
 	s.tasksMu.Lock()
 	s.tasks = append(s.tasks, t)
@@ -83,11 +84,13 @@ func (s *Services) Run(title string, work func(ctx context.Context, report func(
 			return
 		}
 		s.Post(func() {
-			if done == nil {
-				s.Fail(err)
-				return
-			}
-			done(err)
+			s.ended(by, err, func() {
+				if done == nil {
+					s.Fail(err)
+					return
+				}
+				done(err)
+			})
 		})
 	}()
 	return t

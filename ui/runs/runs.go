@@ -152,7 +152,7 @@ func (p *Page) Content() fyne.CanvasObject {
 	}
 	p.search = p.s.NewEntry()
 	p.search.SetPlaceHolder(lang.L("Search names, notes, tags and datasets"))
-	p.search.ActionItem = widget.NewIcon(theme.SearchIcon())
+	p.search.ActionItem = kit.NewIcon(theme.SearchIcon())
 	p.search.OnChanged = func(t string) {
 		p.filter.Search = t
 		p.due = time.Now().Add(200 * time.Millisecond)
@@ -624,7 +624,7 @@ func (p *Page) loadCrashes() {
 						p.loadCrashes()
 					})
 				}))
-			icon := container.NewCenter(widget.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon())))
+			icon := container.NewCenter(kit.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon())))
 			p.crashes.Add(kit.NewSurface(uitheme.ColorNameActive, "", 8, kit.Pad(4, 4, 12, 8, container.NewBorder(nil, nil, icon, container.NewCenter(buttons), l))))
 		}
 		if len(list) > 0 {

@@ -52,10 +52,10 @@ var light = map[fyne.ThemeColorName]color.Color{
 	theme.ColorNameForeground:          rgb(0x1C212B),
 	theme.ColorNameButton:              rgb(0xE6E9EF),
 	theme.ColorNameDisabledButton:      rgb(0xEEF0F4),
-	theme.ColorNameDisabled:            rgb(0x6E7888),
-	theme.ColorNamePlaceHolder:         rgb(0x667082),
-	theme.ColorNamePrimary:             rgb(0x2B66C9),
-	theme.ColorNameHyperlink:           rgb(0x2B66C9),
+	theme.ColorNameDisabled:            rgb(0x5A6373),
+	theme.ColorNamePlaceHolder:         rgb(0x5A6373),
+	theme.ColorNamePrimary:             rgb(0x2459B3),
+	theme.ColorNameHyperlink:           rgb(0x2459B3),
 	theme.ColorNameForegroundOnPrimary: rgb(0xFFFFFF),
 	theme.ColorNameFocus:               rgba(0x2B66C9, 0x40),
 	theme.ColorNameSelection:           rgba(0x2B66C9, 0x2E),
@@ -69,16 +69,16 @@ var light = map[fyne.ThemeColorName]color.Color{
 	theme.ColorNameSeparator:           rgb(0xDDE1E8),
 	theme.ColorNameScrollBar:           rgba(0x1C212B, 0x55),
 	theme.ColorNameShadow:              rgba(0x1C212B, 0x26),
-	theme.ColorNameError:               rgb(0xC2362F),
+	theme.ColorNameError:               rgb(0xB52F28),
 	theme.ColorNameForegroundOnError:   rgb(0xFFFFFF),
-	theme.ColorNameSuccess:             rgb(0x2B7D4B),
+	theme.ColorNameSuccess:             rgb(0x226A3E),
 	theme.ColorNameForegroundOnSuccess: rgb(0xFFFFFF),
-	theme.ColorNameWarning:             rgb(0xA9640B),
+	theme.ColorNameWarning:             rgb(0x8A5107),
 	theme.ColorNameForegroundOnWarning: rgb(0xFFFFFF),
 	ColorNameRail:                      rgb(0xECEEF2),
 	ColorNameCard:                      rgb(0xFFFFFF),
 	ColorNameCardBorder:                rgb(0xE1E5EB),
-	ColorNameMuted:                     rgb(0x626C7C),
+	ColorNameMuted:                     rgb(0x5A6373),
 	ColorNameWell:                      rgb(0xEBEDF1),
 	ColorNameActive:                    rgb(0xD8E3F6),
 }
@@ -88,8 +88,8 @@ var dark = map[fyne.ThemeColorName]color.Color{
 	theme.ColorNameForeground:          rgb(0xE4E8EF),
 	theme.ColorNameButton:              rgb(0x2A303B),
 	theme.ColorNameDisabledButton:      rgb(0x222731),
-	theme.ColorNameDisabled:            rgb(0x8E98A8),
-	theme.ColorNamePlaceHolder:         rgb(0x949EAF),
+	theme.ColorNameDisabled:            rgb(0x98A2B3),
+	theme.ColorNamePlaceHolder:         rgb(0x98A2B3),
 	theme.ColorNamePrimary:             rgb(0x79A8F2),
 	theme.ColorNameHyperlink:           rgb(0x79A8F2),
 	theme.ColorNameForegroundOnPrimary: rgb(0x0D1624),
@@ -144,8 +144,25 @@ func (t *Theme) Color(n fyne.ThemeColorName, v fyne.ThemeVariant) color.Color {
 	return t.base.Color(n, v)
 }
 
+// ownFonts are the fonts of texts that Fyne's own fonts have no letters for, upright and bold; nil where Fyne's are used. They
+// belong to the UI thread.
+var ownFonts [2]fyne.Resource
+
+// SetFonts has texts written with fonts of the system, upright and bold, from the next theme on; nil goes back to Fyne's. A
+// font that has all letters of a language keeps them on one line: mixed with Fyne's, they stand too low, and are never bold.
+func SetFonts(regular, bold fyne.Resource) { ownFonts = [2]fyne.Resource{regular, bold} }
+
 // Font implements fyne.Theme.
-func (t *Theme) Font(s fyne.TextStyle) fyne.Resource { return t.base.Font(s) }
+func (t *Theme) Font(s fyne.TextStyle) fyne.Resource {
+	own := ownFonts[0]
+	if s.Bold && ownFonts[1] != nil {
+		own = ownFonts[1]
+	}
+	if own == nil || s.Monospace || s.Symbol {
+		return t.base.Font(s)
+	}
+	return own
+}
 
 // Icon implements fyne.Theme.
 func (t *Theme) Icon(n fyne.ThemeIconName) fyne.Resource { return t.base.Icon(n) }

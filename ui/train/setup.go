@@ -592,7 +592,7 @@ func (t *setup) showProblems() {
 		box := container.NewVBox(kit.Heading(lang.L("Cannot start yet")))
 		for _, p := range t.problems {
 			l := kit.Text(page.Sentence(p.Text))
-			box.Add(container.NewBorder(nil, nil, container.NewVBox(widget.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon()))), nil, l))
+			box.Add(container.NewBorder(nil, nil, container.NewVBox(kit.NewIcon(theme.NewWarningThemedResource(theme.WarningIcon()))), nil, l))
 			for _, m := range p.Mends {
 				box.Add(container.NewHBox(kit.Button(page.Text(m.Label), nil, widget.MediumImportance, func() {
 					t.p.s.ApplyMend(m, nil, func(error) { t.check() })

@@ -12,6 +12,8 @@ import (
 	"fyne.io/fyne/v2/driver/desktop"
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
+
+	"unnoise/ui/kit"
 )
 
 // Item is what a cell shows beside its picture.
@@ -75,12 +77,13 @@ type Grid[K comparable] struct {
 	wide    float32 // the width the cards in view were placed for
 	first   int     // the shown items are [first, last)
 	last    int
+	look    kit.Look
 	epoch   int // counts reloads, so that late pictures of an older list are dropped
 }
 
 // New makes a grid of src whose pictures come from thumbs. src may be nil until SetSource.
 func New[K comparable](src Source[K], thumbs Thumbs[K]) *Grid[K] {
-	g := &Grid[K]{Post: fyne.Do, src: src, thumbs: thumbs, step: 4, selected: map[K]struct{}{}, cursor: -1, anchor: -1, cards: map[int]*card{}, cols: 1}
+	g := &Grid[K]{Post: fyne.Do, src: src, thumbs: thumbs, step: 4, selected: map[K]struct{}{}, cursor: -1, anchor: -1, cards: map[int]*card{}, cols: 1, look: kit.LookNow()}
 	g.content = &content[K]{g: g, spark: canvas.NewRectangle(color.Transparent)}
 	g.content.ExtendBaseWidget(g.content)
 	g.scroll = container.NewVScroll(g.content)
@@ -91,6 +94,17 @@ func New[K comparable](src Source[K], thumbs Thumbs[K]) *Grid[K] {
 
 // CreateRenderer builds the canvas objects.
 func (g *Grid[K]) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(g.scroll) }
+
+// Refresh implements fyne.Widget: another theme has other colours.
+func (g *Grid[K]) Refresh() {
+	if g.look.Changed() {
+		for i, c := range g.cards {
+			g.dress(i, c)
+		}
+		g.content.rebuild()
+	}
+	g.BaseWidget.Refresh()
+}
 
 // MinSize leaves room for a few pictures.
 func (g *Grid[K]) MinSize() fyne.Size {
