@@ -422,6 +422,23 @@ const (
 	BestCheckpoint   = runs.Best
 )
 
+// Evaluation is how a checkpoint does on pictures that it was not trained on.
+type Evaluation struct {
+	Step   int64
+	Images int // pictures it was measured on
+	// HeldOut says that they are the held-out ones; otherwise the source has changed, and they are all of it.
+	HeldOut bool
+	Loss    float64
+	Bound   *Bound // nil where the model has no chain of steps, as EDM
+}
+
+// Bound is an upper bound on the pictures' −log₂ likelihood, the negative ELBO, in bits per dimension, with its three terms.
+type Bound struct {
+	Bits                  float64 // Prior + Steps + Decoder
+	Low, High             float64 // 95 % confidence interval
+	Prior, Steps, Decoder float64
+}
+
 // Interrupted is a run that stopped without saying so.
 type Interrupted struct {
 	Run  string
@@ -448,6 +465,8 @@ type RunService interface {
 	Grids(ctx context.Context, id string) ([]Grid, error)
 	// Checkpoints is the complete checkpoints, newest first.
 	Checkpoints(ctx context.Context, id string) ([]Checkpoint, error)
+	// Evaluate measures the averaged weights of a checkpoint on the run's held-out pictures. It may take minutes.
+	Evaluate(ctx context.Context, id string, checkpoint int64, progress ProgressFunc) (Evaluation, error)
 	// Settings is what the run was started with, as a request for another like it.
 	Settings(ctx context.Context, id string) (TrainRequest, error)
 	// SetNotes, SetTags, SetName and Star change what the person wrote about a run.

@@ -498,6 +498,36 @@ func (s runService) Checkpoints(ctx context.Context, id string) ([]Checkpoint, e
 	return out, nil
 }
 
+func (s runService) Evaluate(ctx context.Context, id string, step int64, progress ProgressFunc) (out Evaluation, err error) {
+	run, err := s.openRun(id)
+	if err != nil {
+		return out, err
+	}
+	ctx, cancel := s.joined(ctx)
+	defer cancel()
+	info := run.Info()
+	o := s.options("", 0)
+	o.Decoding = decoding(progress)
+	if sc, err := s.scan(ctx, info.Data.Dataset); info.Data.Dataset != "" && err == nil {
+		defer sc.release()
+		o.Report = sc.rep // spares a scan
+	}
+	m := newMeter(progress, events.T("Measuring"))
+	ev, err := run.Evaluate(ctx, info.Data.Path, step, o, func(done, total int) { m.at(int64(done), int64(total), "") })
+	if err != nil {
+		return out, forPeople(err)
+	}
+	out = Evaluation{Step: ev.Checkpoint, Images: ev.Images, HeldOut: ev.HeldOut, Loss: ev.Loss}
+	if b := ev.Bound; b != nil {
+		const normal = 1.96
+		out.Bound = &Bound{
+			Bits: b.BitsPerDim, Low: b.BitsPerDim - normal*b.StandardError, High: b.BitsPerDim + normal*b.StandardError,
+			Prior: b.Prior, Steps: b.Steps, Decoder: b.Decoder,
+		}
+	}
+	return out, nil
+}
+
 func (s runService) Settings(ctx context.Context, id string) (TrainRequest, error) {
 	run, err := s.openRun(id)
 	if err != nil {

@@ -292,7 +292,7 @@ func Model(s *page.Services, model string, checkpoint int64) {
 			return
 		}
 		choices, steps := page.Checkpoints(f.cs)
-		which := widget.NewSelect(choices, nil)
+		which := kit.NewSelect(choices, nil)
 		which.SetSelectedIndex(max(slices.Index(steps, checkpoint), 0))
 		names := make([]string, len(m.Weights))
 		for i, w := range m.Weights {

@@ -34,6 +34,7 @@ type Page struct {
 	s *page.Services
 
 	begin, crashed, running, runs, galleries *fyne.Container
+	last                                     *fyne.Container // the run that was trained last, when it could go on
 	runsGrid, galleriesGrid                  *fyne.Container
 
 	job struct {
@@ -93,10 +94,12 @@ func (p *Page) Content() fyne.CanvasObject {
 	kit.Show(false, p.runs)
 	kit.Show(false, p.galleries)
 
+	p.last = container.NewStack()
+	kit.Show(false, p.last)
 	actions := kit.Buttons(
 		kit.Button(lang.L("Try the demo"), icons.Demo, widget.MediumImportance, p.demo),
 		kit.Button(lang.L("Open a folder…"), theme.FolderOpenIcon(), widget.HighImportance, p.open))
-	return kit.Page(kit.Title(p.Title()), actions, kit.WideScroll(container.New(&middle{width: 760}, p.begin), p.start, p.crashed, p.running, p.runs, p.galleries))
+	return kit.Page(kit.Title(p.Title()), actions, kit.WideScroll(container.New(&middle{width: 760}, p.begin), p.s.Finishes(page.Home), p.start, p.crashed, p.running, p.last, p.runs, p.galleries))
 }
 
 func section(title, more string, open func(), body fyne.CanvasObject) *fyne.Container {
@@ -289,6 +292,7 @@ func (p *Page) show(f found) {
 	kit.Show(len(f.interrupted) > 0, p.crashed)
 	kit.Relayout(p.crashed)
 
+	p.showLast(f.runs)
 	p.runsGrid.RemoveAll()
 	for _, r := range f.runs {
 		line := page.RunState(r.State)
@@ -320,23 +324,42 @@ func (p *Page) tile(ref studio.Ref, name, line string, tapped func()) fyne.Canva
 	return kit.NewTapCard(container.NewBorder(pic, nil, nil, nil, text), tapped)
 }
 
+// showLast offers to go on with the run that was trained last, where it was stopped before its end.
+func (p *Page) showLast(runs []studio.Run) {
+	p.last.Objects = nil
+	if len(runs) > 0 && (runs[0].State == studio.RunStopped || runs[0].State == studio.RunFailed) && !p.s.Studio.Training.Snapshot().Busy() {
+		r := runs[0]
+		pic := kit.NewPicture(72, 72)
+		p.pictures.Add(p.s.Thumb(r.Cover, 72, func(img *image.RGBA) { pic.Set(img) }))
+		line := lang.L("Stopped at step {{.Step}} of {{.Steps}}", map[string]any{"Step": page.Int(r.Step), "Steps": page.Int(r.Steps)})
+		goOn := kit.Button(lang.L("Continue"), theme.MediaPlayIcon(), widget.HighImportance, func() { p.goOn(r.ID) })
+		show := kit.Button(lang.L("Open the run"), icons.Runs, widget.MediumImportance, func() { p.s.Navigate(page.Runs, page.OpenRun{Run: r.ID}) })
+		p.last.Add(kit.Card(container.NewBorder(nil, nil, container.NewCenter(pic), container.NewCenter(container.NewHBox(show, goOn)),
+			kit.Pad(4, 4, 6, 6, container.New(layout.NewCustomPaddedVBoxLayout(-6), kit.Ellipsis(r.Name, true), kit.Ellipsis(line, false))))))
+	}
+	kit.Show(len(p.last.Objects) > 0, p.last)
+}
+
+// goOn continues a run.
+func (p *Page) goOn(run string) {
+	p.s.WithRuntime(func() {
+		p.s.Do(func(ctx context.Context) error { return p.s.Studio.Training.ContinueRun(ctx, run, 0) }, func(err error) {
+			if err != nil {
+				p.s.Fail(err)
+				return
+			}
+			p.s.Navigate(page.Train, page.WatchRun{})
+		})
+	})
+}
+
 // crashCard offers to go on with a run whose process vanished.
 func (p *Page) crashCard(it studio.Interrupted) fyne.CanvasObject {
 	text := page.Text(it.Text)
 	if it.Lost > 0 {
 		text += " " + lang.N("{{.N}} step after the last checkpoint will be done again.", int(it.Lost), map[string]any{"N": page.Int(it.Lost)})
 	}
-	goOn := kit.Button(lang.L("Continue"), theme.MediaPlayIcon(), widget.HighImportance, func() {
-		p.s.WithRuntime(func() {
-			p.s.Do(func(ctx context.Context) error { return p.s.Studio.Training.ContinueRun(ctx, it.Run, 0) }, func(err error) {
-				if err != nil {
-					p.s.Fail(err)
-					return
-				}
-				p.s.Navigate(page.Train, page.WatchRun{})
-			})
-		})
-	})
+	goOn := kit.Button(lang.L("Continue"), theme.MediaPlayIcon(), widget.HighImportance, func() { p.goOn(it.Run) })
 	leave := kit.Button(lang.L("Leave it stopped"), nil, widget.LowImportance, func() {
 		p.s.Do(func(ctx context.Context) error { return p.s.Studio.Runs.Dismiss(ctx, it.Run) }, func(err error) {
 			p.s.Fail(err)

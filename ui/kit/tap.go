@@ -142,6 +142,9 @@ func NewPicture(w, h float32) *Picture {
 
 // Set shows an image; nil empties the picture.
 func (p *Picture) Set(img image.Image) {
+	if rgba, ok := img.(*image.RGBA); ok && rgba == nil { // a picture that could not be made
+		img = nil
+	}
 	p.img.Image = img
 	if img == nil {
 		Show(true, p.blank)

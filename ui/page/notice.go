@@ -2,7 +2,10 @@ package page
 
 import (
 	"context"
+	"image"
 	"slices"
+	"strconv"
+	"strings"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -13,6 +16,7 @@ import (
 
 	"unnoise/app/events"
 	"unnoise/app/studio"
+	"unnoise/ui/icons"
 	"unnoise/ui/kit"
 	uitheme "unnoise/ui/theme"
 )
@@ -39,7 +43,7 @@ func (s *Services) Hear(e studio.Event) {
 			return
 		}
 		s.dropNotices(func(n *standing) bool { // it trains again
-			return n.Severity == events.Failure && !n.working && (n.Run == snap.Run || n.Run == "")
+			return n.Severity == events.Failure && !n.working && (n.Run == snap.Run || n.Run == "") || n.Severity == events.Info && n.Run == snap.Run
 		})
 	}
 }
@@ -48,6 +52,8 @@ func (s *Services) Hear(e studio.Event) {
 // run or can be mended stands on the Train page besides.
 func (s *Services) notice(n studio.Notice) {
 	switch {
+	case n.Severity == events.Info && n.Run != "": // the end of a run
+		s.Notify(lang.L("The training is done"), Text(n.Text))
 	case n.Severity == events.Info:
 		s.toasts.add(toastInfo, Text(n.Text))
 		return
@@ -67,7 +73,14 @@ func (s *Services) notice(n studio.Notice) {
 	it := &standing{Notice: n}
 	s.notices = append(s.notices, it)
 	s.noticesChanged()
+	if n.Severity == events.Failure {
+		s.Notify(lang.L("The training has stopped"), Text(n.Text))
+	}
 	if s.noticesOn {
+		return
+	}
+	if n.Severity == events.Info {
+		it.toast = s.toasts.add(toastInfo, Text(n.Text), action{lang.L("Show it"), func() { s.Navigate(Runs, OpenRun{Run: n.Run}) }})
 		return
 	}
 	var actions []action
@@ -134,16 +147,34 @@ func (s *Services) ApplyMend(m studio.Mend, begun func(), done func(error)) {
 // Notices is the place on a page where notices stand until they are mended or dismissed. While it is shown, which the page
 // tells with ShowNotices, no message repeats them.
 func (s *Services) Notices() fyne.CanvasObject {
+	return s.place(Train, func(*standing) bool { return true })
+}
+
+// Finishes is the place on another page where the ends of runs stand until they are dismissed.
+func (s *Services) Finishes(on ID) fyne.CanvasObject {
+	return s.place(on, func(n *standing) bool { return n.Severity == events.Info })
+}
+
+func (s *Services) place(on ID, which func(*standing) bool) fyne.CanvasObject {
 	box := container.NewVBox()
-	s.noticesChanged = func() {
+	s.noticePlaces[on] = func() {
 		box.Objects = nil
-		for i := len(s.notices) - 1; i >= 0; i-- { // the newest first
-			box.Add(s.noticeRow(s.notices[i]))
+		for _, n := range slices.Backward(s.notices) { // the newest first
+			if which(n) {
+				box.Add(s.noticeRow(n))
+			}
 		}
+		kit.Show(len(box.Objects) > 0, box)
 		box.Refresh()
 	}
-	s.noticesChanged()
+	s.noticePlaces[on]()
 	return box
+}
+
+func (s *Services) noticesChanged() {
+	for _, show := range s.noticePlaces {
+		show()
+	}
 }
 
 // ShowNotices says whether the place for notices is on show.
@@ -163,6 +194,9 @@ func (s *Services) noticeRow(n *standing) fyne.CanvasObject {
 	}
 	text := kit.Text(Text(n.Text))
 	text.Selectable = true
+	if n.Severity == events.Info {
+		return s.finishRow(n, text)
+	}
 	body := container.New(layout.NewCustomPaddedVBoxLayout(0), text)
 	if n.working {
 		body.Add(kit.Muted(lang.L("Working on it…")))
@@ -189,3 +223,58 @@ func (s *Services) noticeRow(n *standing) fyne.CanvasObject {
 	row := container.NewBorder(nil, nil, container.NewVBox(container.NewPadded(icon)), container.NewVBox(dismiss), body)
 	return kit.NewSurface(uitheme.ColorNameActive, "", 8, kit.Pad(4, 6, 10, 6, row))
 }
+
+// finishRow tells of the end of a run, with its samples and what may come next.
+func (s *Services) finishRow(n *standing, text *widget.Label) fyne.CanvasObject {
+	text.TextStyle.Bold = true
+	pic := kit.NewPicture(72, 72)
+	s.Thumb(studio.Ref{Kind: studio.RunCover, Owner: n.Run}, 72, func(img *image.RGBA) { pic.Set(img) })
+	gone := func() { s.dropNotices(func(o *standing) bool { return o == n }) }
+	buttons := container.New(layout.NewRowWrapLayout(),
+		kit.Button(lang.L("Make a gallery"), icons.Gallery, widget.HighImportance, func() {
+			s.Navigate(Gallery, NewGallery{Model: n.Run, Checkpoint: studio.NewestCheckpoint})
+		}),
+		kit.Button(lang.L("Train further…"), theme.MediaPlayIcon(), widget.MediumImportance, func() { s.TrainFurther(n.Run) }),
+		kit.Button(lang.L("Open the run"), icons.Runs, widget.MediumImportance, func() { s.Navigate(Runs, OpenRun{Run: n.Run}) }))
+	dismiss := kit.Button("", theme.CancelIcon(), widget.LowImportance, gone)
+	row := container.NewBorder(nil, nil, container.NewCenter(pic), container.NewVBox(dismiss),
+		container.New(layout.NewCustomPaddedVBoxLayout(0), text, buttons))
+	return kit.NewSurface(uitheme.ColorNameActive, "", 8, kit.Pad(6, 6, 10, 6, row))
+}
+
+// TrainFurther asks how many steps more an ended run is to be trained, and trains it, or puts it into the queue.
+func (s *Services) TrainFurther(run string) {
+	Load(s, func(ctx context.Context) (studio.Run, error) { return s.Studio.Runs.Get(ctx, run) }, func(r studio.Run, err error) {
+		if err != nil {
+			s.Fail(err)
+			return
+		}
+		e := s.NewEntry()
+		e.SetText(strconv.FormatInt(max(1, r.Steps/2), 10))
+		about := kit.Text(lang.L("“{{.Name}}” has done {{.N}} steps and goes on from its newest checkpoint.", map[string]any{"Name": r.Name, "N": Int(r.Step)}))
+		s.Ask(lang.L("Train further"), lang.L("Train"), container.NewVBox(about, kit.Row(lang.L("More steps"), "", e)), func() {
+			more, err := strconv.ParseInt(strings.NewReplacer(",", "", " ", "").Replace(e.Text), 10, 64)
+			if err != nil || more < 1 || more > maxMore {
+				s.Fail(events.T("Type a whole number from {{.Lo}} to {{.Hi}}.", "Lo", "1", "Hi", strconv.Itoa(maxMore)))
+				return
+			}
+			s.WithRuntime(func() {
+				queued := s.Studio.Training.Snapshot().Busy()
+				s.Do(func(ctx context.Context) error { return s.Studio.Training.ContinueRun(ctx, run, r.Step+more) }, func(err error) {
+					switch {
+					case err != nil:
+						s.Fail(err)
+					case queued:
+						s.Toast(lang.L("Added to the queue."))
+					default:
+						s.Navigate(Train, WatchRun{})
+					}
+				})
+			})
+		})
+		s.Window.Canvas().Focus(e)
+	})
+}
+
+// maxMore bounds the steps that are added at once.
+const maxMore = 100_000_000

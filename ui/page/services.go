@@ -29,6 +29,8 @@ type Services struct {
 	Restyle func()
 	// Wake has the UI thread take at once what was handed to it. The runner sets it; it may be called on any goroutine.
 	Wake func()
+	// Notify tells the desktop of something that ended while nobody may have looked.
+	Notify func(title, text string)
 	// Post hands a function to the UI thread, save in tests. What comes after Stop is dropped.
 	Post func(func())
 
@@ -53,9 +55,9 @@ type Services struct {
 	origin  origin // of the work whose end is being handled
 	dialogs []shownDialog
 
-	notices        []*standing
-	noticesChanged func()
-	noticesOn      bool
+	notices      []*standing
+	noticePlaces map[ID]func()
+	noticesOn    bool
 
 	remembered map[string]json.RawMessage // and not saved yet
 	saving     bool
@@ -71,7 +73,8 @@ func New(ctx context.Context, a fyne.App, w fyne.Window, st *studio.Studio) *Ser
 		InspectorChanged: func() {},
 		Restyle:          func() {},
 		Wake:             func() {},
-		noticesChanged:   func() {},
+		Notify:           func(title, text string) { a.SendNotification(fyne.NewNotification(title, text)) },
+		noticePlaces:     map[ID]func(){},
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	s.Post = s.post

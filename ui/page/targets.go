@@ -10,6 +10,8 @@ type (
 	TrainLike struct{ Run string }
 	// WatchRun asks the Train page to show the running job.
 	WatchRun struct{}
+	// OpenRun asks the Runs page for a run's own page.
+	OpenRun struct{ Run string }
 	// ShowRun asks the Runs page to select a run.
 	ShowRun struct{ Run string }
 	// ShowGallery asks the Gallery page to open a gallery.

@@ -39,6 +39,7 @@ type inspector struct {
 	tags                       *page.Entry
 	facts                      *fyne.Container
 	goOn, sample, model, lapse *kit.Action
+	further                    *widget.Button
 	clone                      *widget.Button
 }
 
@@ -62,7 +63,9 @@ func newInspector(p *Page) *inspector {
 	n.tags.OnChanged = later
 	n.goOn = kit.NewTallAction(lang.L("Continue"), theme.MediaPlayIcon(), func() { p.goOn(n.run.ID) })
 	n.goOn.Button.Importance = widget.HighImportance
-	n.sample = kit.NewTallAction(lang.L("New gallery"), icons.Gallery, func() {
+	n.further = kit.Button(lang.L("Train further…"), theme.MediaPlayIcon(), widget.MediumImportance, func() { p.s.TrainFurther(n.run.ID) })
+	open := kit.Button(lang.L("Open the run"), icons.Runs, widget.MediumImportance, p.openPage)
+	n.sample = kit.NewTallAction(lang.L("Make a gallery"), icons.Gallery, func() {
 		p.s.Navigate(page.Gallery, page.NewGallery{Model: n.run.ID, Checkpoint: -1})
 	})
 	n.clone = kit.Button(lang.L("Use these settings"), theme.ContentCopyIcon(), widget.MediumImportance, func() {
@@ -81,7 +84,7 @@ func newInspector(p *Page) *inspector {
 		})
 	})
 	bin := kit.Button(lang.L("Delete"), icons.Trash, widget.MediumImportance, p.remove)
-	n.some = container.NewVBox(n.name, n.state, n.pic, n.goOn, n.sample, natural(n.clone), n.model, n.lapse, natural(folder), natural(bin), n.tags, n.notes, n.facts)
+	n.some = container.NewVBox(n.name, n.state, n.pic, natural(open), n.goOn, natural(n.further), n.sample, natural(n.clone), n.model, n.lapse, natural(folder), natural(bin), n.tags, n.notes, n.facts)
 	kit.Show(false, n.some)
 	n.root = container.NewStack(container.NewVScroll(kit.Pad(0, 0, 0, 8, container.NewVBox(n.none, n.some))))
 	return n
@@ -127,6 +130,7 @@ func (n *inspector) show(r *studio.Run) {
 	default:
 		n.goOn.SetReason("")
 	}
+	kit.Show(!busy && r.Step > 0, n.further)
 	none := ""
 	if r.Step == 0 {
 		none = lang.L("No checkpoint yet.")

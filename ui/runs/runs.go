@@ -50,6 +50,8 @@ type Page struct {
 	crashes  *fyne.Container
 	overlay  *overlay
 	inspect  *inspector
+	detail   *detail
+	compare  *widget.Button
 	updating bool
 }
 
@@ -199,9 +201,12 @@ func (p *Page) Content() fyne.CanvasObject {
 	}
 	p.overlay = newOverlay(p)
 	p.inspect = newInspector(p)
+	p.detail = newDetail(p)
+	p.compare = kit.Button(lang.L("Compare settings"), theme.ListIcon(), widget.MediumImportance, p.compareSettings)
+	kit.Show(false, p.compare)
 	split := container.NewVSplit(kit.Card(container.NewBorder(header, nil, nil, nil, p.list)), p.overlay.root)
 	split.Offset = 0.55
-	p.table = form.Toolbars(split, []fyne.CanvasObject{p.search, p.tag, p.starred, p.count})
+	p.table = form.Toolbars(split, []fyne.CanvasObject{p.search, p.tag, p.starred, p.count, p.compare})
 	p.empty = kit.Empty(icons.Runs, lang.L("No runs yet"), lang.L("Each training is kept here with its curves, samples and checkpoints."),
 		kit.Button(lang.L("Set up a training"), icons.Train, widget.HighImportance, func() { p.s.Navigate(page.Train, nil) }))
 	p.body = container.NewStack()
@@ -322,15 +327,23 @@ func (p *Page) Shown() {
 func (p *Page) Hidden() {
 	p.shown = false
 	p.inspect.saveNow()
+	p.detail.view.Stop()
 }
 
 // Open implements page.Opener.
 func (p *Page) Open(target any) {
-	if t, ok := target.(page.ShowRun); ok {
+	switch t := target.(type) {
+	case page.ShowRun:
 		p.open = t.Run
-		p.search.SetText("")
-		p.load()
+		p.detail.open = false
+	case page.OpenRun:
+		p.open = t.Run
+		p.detail.open = true
+	default:
+		return
 	}
+	p.search.SetText("")
+	p.load()
 }
 
 // Inspector implements page.Inspected.
@@ -342,7 +355,13 @@ func (p *Page) Inspector() fyne.CanvasObject {
 }
 
 // Fit implements page.Fitter.
-func (p *Page) Fit() { p.overlay.plot.Reset() }
+func (p *Page) Fit() {
+	if p.detail.open {
+		p.detail.view.Fit()
+		return
+	}
+	p.overlay.plot.Reset()
+}
 
 // Event implements page.EventHandler.
 func (p *Page) Event(e any) {
@@ -356,6 +375,9 @@ func (p *Page) Event(e any) {
 	case events.LogGrew:
 		if p.shown {
 			p.overlay.grew(e.Run)
+			if p.detail.open && p.detail.run.ID == e.Run {
+				p.detail.view.UpdateLog()
+			}
 		}
 	}
 }
@@ -368,6 +390,7 @@ func (p *Page) Tick() {
 		p.loadCrashes()
 	}
 	p.inspect.tick()
+	p.detail.tick()
 }
 
 // TypedKey implements page.KeyHandler.
@@ -386,6 +409,15 @@ func (p *Page) TypedKey(ev *fyne.KeyEvent) bool {
 		return true
 	case fyne.KeyDelete:
 		p.remove()
+		return true
+	case fyne.KeyReturn, fyne.KeyEnter:
+		p.openPage()
+		return true
+	case fyne.KeyEscape:
+		if !p.detail.open {
+			return false
+		}
+		p.detail.close()
 		return true
 	default:
 		return false
@@ -408,7 +440,10 @@ func (p *Page) TypedRune(r rune) bool {
 
 // Keys implements page.KeyHelp.
 func (p *Page) Keys() []page.Key {
-	return []page.Key{{Keys: lang.L("Space"), What: lang.L("Put the run into the plot, or take it out")}}
+	return []page.Key{
+		{Keys: lang.L("Space"), What: lang.L("Put the run into the plot, or take it out")},
+		{Keys: lang.L("Enter"), What: lang.L("Open the run")},
+	}
 }
 
 func (p *Page) sortBy(o studio.RunOrder) {
@@ -485,14 +520,7 @@ func (p *Page) use(l listing) {
 	if changed {
 		p.s.InspectorChanged()
 	}
-	want := p.table
-	if l.total == 0 {
-		want = p.empty
-	}
-	if len(p.body.Objects) == 0 || p.body.Objects[0] != want {
-		p.body.Objects = []fyne.CanvasObject{want}
-		p.body.Refresh()
-	}
+	p.showBody()
 	p.updating = true
 	p.tag.Options = append([]string{lang.L("Any tag")}, l.tags...)
 	p.tag.SetSelectedIndex(max(slices.Index(l.tags, p.filter.Tag), -1) + 1)
@@ -523,7 +551,30 @@ func (p *Page) use(l listing) {
 	p.choose(p.runs[at].ID)
 }
 
-// choose shows a run in the inspector and in the plot.
+// showBody shows the list, the page of a run, or that there is none.
+func (p *Page) showBody() {
+	want := p.table
+	switch {
+	case p.total == 0:
+		want = p.empty
+	case p.detail.open:
+		want = p.detail.root
+	}
+	if len(p.body.Objects) == 0 || p.body.Objects[0] != want {
+		p.body.Objects = []fyne.CanvasObject{want}
+		p.body.Refresh()
+	}
+}
+
+// openPage shows the page of the selected run.
+func (p *Page) openPage() {
+	if r, ok := p.run(p.current); ok {
+		p.detail.show(r)
+		p.showBody()
+	}
+}
+
+// choose shows a run in the inspector and in the plot, and its page where one is open.
 func (p *Page) choose(id string) {
 	p.current = id
 	p.s.Remember(remembered, left{Run: id, Order: p.filter.Order, Reverse: p.filter.Reverse})
@@ -534,6 +585,13 @@ func (p *Page) choose(id string) {
 		}
 	}
 	p.inspect.show(r)
+	if p.detail.open {
+		if r == nil {
+			p.detail.close()
+		} else {
+			p.detail.show(*r)
+		}
+	}
 	p.overlay.update()
 }
 
@@ -553,6 +611,7 @@ func (p *Page) mark(id string, on bool) {
 	} else {
 		delete(p.marked, id)
 	}
+	kit.Show(len(p.marked) > 1, p.compare)
 	p.overlay.update()
 }
 

@@ -33,6 +33,7 @@ type watch struct {
 	pause   *widget.Button
 	sample  *widget.Button
 	goOn    *widget.Button
+	further *widget.Button
 	gallery *widget.Button
 	last    studio.Snapshot
 	run     studio.Run // of an ended job
@@ -64,7 +65,8 @@ func newWatch(p *Page) *watch {
 		id := w.view.Run()
 		p.act(func(ctx context.Context) error { return tr.ContinueRun(ctx, id, 0) }, nil)
 	})
-	w.gallery = kit.Button(lang.L("New gallery"), icons.Gallery, widget.MediumImportance, func() {
+	w.further = kit.Button(lang.L("Train further…"), theme.MediaPlayIcon(), widget.MediumImportance, func() { p.s.TrainFurther(w.view.Run()) })
+	w.gallery = kit.Button(lang.L("Make a gallery"), icons.Gallery, widget.MediumImportance, func() {
 		p.s.Navigate(page.Gallery, page.NewGallery{Model: w.view.Run(), Checkpoint: -1})
 	})
 	var row []fyne.CanvasObject
@@ -80,7 +82,7 @@ func newWatch(p *Page) *watch {
 		w.figures[k.key] = kit.NewFigure(k.name, "–")
 		row = append(row, w.figures[k.key])
 	}
-	buttons := container.NewHBox(w.goOn, w.gallery, w.sample, w.pause)
+	buttons := container.NewHBox(w.goOn, w.further, w.gallery, w.sample, w.pause)
 	head := container.NewBorder(nil, nil, nil, buttons, container.NewGridWithColumns(2, w.name, w.phase))
 	w.have = container.NewVScroll(container.NewBorder(kit.Pad(0, 8, 0, 0, kit.Card(container.NewVBox(head, kit.Pad(0, 2, 6, 6, w.bar), container.New(&columns{least: 112, most: 7}, row...)))), kit.Gap(1, 12), nil, nil, w.view))
 	w.none = kit.Empty(icons.Train, lang.L("Nothing has been trained yet"), lang.L("Set up a training and start it; its curves and samples appear here while it learns."),
@@ -152,7 +154,7 @@ func (w *watch) showState(snap studio.Snapshot) {
 	for _, b := range []*widget.Button{w.pause, w.sample} {
 		kit.Show(busy, b)
 	}
-	kit.Show(false, w.goOn, w.gallery)
+	kit.Show(false, w.goOn, w.further, w.gallery)
 	if busy && snap.Name != "" {
 		w.name.SetText(snap.Name)
 	}
@@ -190,6 +192,7 @@ func (w *watch) ended(r studio.Run) {
 	w.name.SetText(r.Name)
 	w.phase.SetText(StateText(r))
 	kit.Show(r.State != studio.RunDone && r.State != studio.RunRunning, w.goOn)
+	kit.Show(r.Step > 0 && r.State != studio.RunRunning, w.further)
 	kit.Show(r.Step > 0, w.gallery)
 	kit.Show(false, w.pause, w.sample)
 	if r.Steps > 0 {

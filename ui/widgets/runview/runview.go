@@ -63,8 +63,32 @@ type View struct {
 // keptImages is how many grids stay in memory while scrubbing.
 const keptImages = 48
 
+// Parts are the view's parts, for a page that lays them out in a way of its own.
+type Parts struct{ Curves, Noise, Samples fyne.CanvasObject }
+
 // New returns a view of nothing.
 func New(s *page.Services) *View {
+	v := base(s)
+	small := container.NewGridWithColumns(4, v.byLevel(), v.overTime(), titled(lang.L("Learning rate"), v.lr), titled(lang.L("Images per second"), v.speed))
+	split := container.NewHSplit(v.curves(container.New(tall(150), small)), v.samples())
+	split.Offset = 0.62
+	v.root = split
+	v.ExtendBaseWidget(v)
+	return v
+}
+
+// NewParts returns a view of nothing in parts. The view itself is not to be shown.
+func NewParts(s *page.Services) (*View, Parts) {
+	v := base(s)
+	rates := container.NewGridWithColumns(2, titled(lang.L("Learning rate"), v.lr), titled(lang.L("Images per second"), v.speed))
+	return v, Parts{
+		Curves:  v.curves(container.New(tall(150), rates)),
+		Noise:   container.NewGridWithRows(2, kit.Card(v.byLevel()), kit.Card(v.overTime())),
+		Samples: v.samples(),
+	}
+}
+
+func base(s *page.Services) *View {
 	v := &View{s: s, images: map[studio.Ref]*image.RGBA{}}
 	v.Loss = plot.New()
 	v.Loss.XTitle = lang.L("step")
@@ -74,16 +98,6 @@ func New(s *page.Services) *View {
 	v.lr.Bare, v.speed.Bare = true, true
 	v.bars = plot.NewBars(lang.L("little noise"), lang.L("much noise"))
 	v.heat = plot.NewHeat()
-
-	controls := Controls(v.Loss, func(byTime bool) {
-		v.byTime = byTime
-		v.redraw()
-	})
-	small := container.NewGridWithColumns(4,
-		titled(lang.L("Loss by noise level"), v.bars), titled(lang.L("Noise levels over time"), v.heat),
-		titled(lang.L("Learning rate"), v.lr), titled(lang.L("Images per second"), v.speed))
-	plots := container.NewBorder(nil, container.New(tall(150), small), nil, nil, container.NewStack(kit.Gap(1, 170), v.Loss))
-	curves := kit.Card(form.Toolbars(plots, append([]fyne.CanvasObject{kit.Heading(lang.L("Curves"))}, controls...)))
 
 	v.picture = viewer.New()
 	v.scrubber = viewer.NewScrubber(v.showGrid)
@@ -104,14 +118,28 @@ func New(s *page.Services) *View {
 	}
 	v.empty = kit.Muted(lang.L("The first samples appear at the first sampling interval. Choose “Sample now” to see some at once."))
 	v.empty.Alignment = fyne.TextAlignCenter
-	head := container.NewBorder(nil, nil, kit.Heading(lang.L("Samples")), container.NewGridWrap(fyne.NewSize(120, 34), v.chooser))
-	samples := kit.Card(container.NewBorder(head, v.scrubber, nil, nil,
-		container.NewStack(v.picture, container.NewCenter(container.NewGridWrap(fyne.NewSize(240, 90), v.empty)))))
-	split := container.NewHSplit(curves, samples)
-	split.Offset = 0.62
-	v.root = split
-	v.ExtendBaseWidget(v)
 	return v
+}
+
+// curves is the loss over the steps, with other charts beneath.
+func (v *View) curves(beneath fyne.CanvasObject) fyne.CanvasObject {
+	controls := Controls(v.Loss, func(byTime bool) {
+		v.byTime = byTime
+		v.redraw()
+	})
+	plots := container.NewBorder(nil, beneath, nil, nil, container.NewStack(kit.Gap(1, 170), v.Loss))
+	return kit.Card(form.Toolbars(plots, append([]fyne.CanvasObject{kit.Heading(lang.L("Curves"))}, controls...)))
+}
+
+func (v *View) byLevel() fyne.CanvasObject { return titled(lang.L("Loss by noise level"), v.bars) }
+
+func (v *View) overTime() fyne.CanvasObject { return titled(lang.L("Noise levels over time"), v.heat) }
+
+// samples is the fixed-seed grids through time.
+func (v *View) samples() fyne.CanvasObject {
+	head := container.NewBorder(nil, nil, kit.Heading(lang.L("Samples")), container.NewGridWrap(fyne.NewSize(120, 34), v.chooser))
+	return kit.Card(container.NewBorder(head, v.scrubber, nil, nil,
+		container.NewStack(v.picture, container.NewCenter(container.NewGridWrap(fyne.NewSize(240, 90), v.empty)))))
 }
 
 // Controls are the controls of a plot of curves: log axis, steps or time, smoothing, and all of it. byTime is called when the
