@@ -435,8 +435,9 @@ type Evaluation struct {
 // Bound is an upper bound on the pictures' −log₂ likelihood, the negative ELBO, in bits per dimension, with its three terms.
 type Bound struct {
 	Bits                  float64 // Prior + Steps + Decoder
-	Low, High             float64 // 95 % confidence interval
+	Low, High             float64 // 95 % confidence interval; the same where one picture tells none
 	Prior, Steps, Decoder float64
+	Useless               bool // it says less than that every value of a pixel is as likely
 }
 
 // Interrupted is a run that stopped without saying so.

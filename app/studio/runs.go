@@ -513,17 +513,13 @@ func (s runService) Evaluate(ctx context.Context, id string, step int64, progres
 		o.Report = sc.rep // spares a scan
 	}
 	m := newMeter(progress, events.T("Measuring"))
-	ev, err := run.Evaluate(ctx, info.Data.Path, step, o, func(done, total int) { m.at(int64(done), int64(total), "") })
+	ev, err := run.Evaluate(ctx, runs.Measure{Data: info.Data.Path, Checkpoint: step}, o, func(done, total int) { m.at(int64(done), int64(total), "") })
 	if err != nil {
 		return out, forPeople(err)
 	}
 	out = Evaluation{Step: ev.Checkpoint, Images: ev.Images, HeldOut: ev.HeldOut, Loss: ev.Loss}
 	if b := ev.Bound; b != nil {
-		const normal = 1.96
-		out.Bound = &Bound{
-			Bits: b.BitsPerDim, Low: b.BitsPerDim - normal*b.StandardError, High: b.BitsPerDim + normal*b.StandardError,
-			Prior: b.Prior, Steps: b.Steps, Decoder: b.Decoder,
-		}
+		out.Bound = &Bound{Bits: b.BitsPerDim, Low: b.Low, High: b.High, Prior: b.Prior, Steps: b.Steps, Decoder: b.Decoder, Useless: b.Useless()}
 	}
 	return out, nil
 }

@@ -268,5 +268,8 @@ func (d *detail) showBound() {
 	d.bound.Add(container.NewGridWithColumns(2, total, between))
 	d.bound.Add(container.NewGridWithColumns(3,
 		kit.NewFigure(lang.L("Prior, L_T"), f(b.Prior)), kit.NewFigure(lang.L("Steps, ΣL_t"), f(b.Steps)), kit.NewFigure(lang.L("Decoder, L_0"), f(b.Decoder))))
+	if b.Useless {
+		d.bound.Add(kit.Muted(lang.L("A bound of over 8 says nothing about the model: its loss does.")))
+	}
 	kit.Relayout(d.bound)
 }
