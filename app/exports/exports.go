@@ -68,10 +68,8 @@ func Export(ctx context.Context, r Request) error {
 	if !slices.Contains(Formats(), string(r.Format)) {
 		return fmt.Errorf("%w: %w", model.ErrOption, sentence.Errorf("there is no format %q: use one of %s", r.Format, strings.Join(Formats(), ", ")))
 	}
-	if _, err := os.Lstat(r.Out); err == nil {
-		return sentence.T("{{.Path}} exists already: choose another name, or remove it first", "Path", r.Out).Because(fs.ErrExist)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return sentence.Errorf("%s cannot be written: %w", r.Out, err)
+	if err := durable.Vacant(r.Out); err != nil {
+		return err
 	}
 	// What a killed process left of the same file; whatever is wrong is told when it is written.
 	_ = durable.SweepFor(filepath.Dir(r.Out), durable.Becomes(filepath.Base(r.Out)))
@@ -82,7 +80,7 @@ func Export(ctx context.Context, r Request) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(r.Out), 0o777); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(r.Out)); err != nil {
 		return r.made(err)
 	}
 	switch r.Format {
@@ -103,7 +101,7 @@ func Export(ctx context.Context, r Request) error {
 // made says in the person's words why a file could not be made.
 func (r Request) made(err error) error {
 	switch {
-	case err == nil || errors.Is(err, context.Canceled):
+	case err == nil || errors.Is(err, context.Canceled) || errors.Is(err, fs.ErrExist):
 		return err
 	case durable.IsFull(err):
 		return sentence.Errorf("the disk is too full for %s: make room or choose another disk: %w", r.Out, err)
@@ -190,7 +188,7 @@ func (r Request) timeLapse(ctx context.Context) error {
 	if len(files) == 0 {
 		return sentence.Errorf("the run %s has no sample grids yet; the first one comes after %d steps", r.Run.Dir, r.Run.Info().Train.SampleEvery)
 	}
-	if err := os.MkdirAll(filepath.Dir(r.Out), 0o777); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(r.Out)); err != nil {
 		return err
 	}
 	frames := picture.Frames{N: len(files), At: func(i int) (image.Image, error) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"image"
 	"image/color"
+	"image/png"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -262,13 +264,50 @@ func TestGridIsKept(t *testing.T) {
 
 	img, err := picture.Read(req.Grid)
 	require.NoError(t, err)
-	m, err := picture.ReadMeta(req.Grid)
-	require.NoError(t, err)
 	img.(*image.RGBA).SetRGBA(3, 3, color.RGBA{R: 1, G: 2, B: 3, A: 255})
-	require.NoError(t, picture.WritePNG(req.Grid, img, &m))
+	f, err := os.Create(req.Grid) // as another program saves it
+	require.NoError(t, err)
+	require.NoError(t, png.Encode(f, img))
+	require.NoError(t, f.Close())
 	first, err = os.ReadFile(req.Grid)
 	require.NoError(t, err)
 	_, err = Sample(t.Context(), req)
 	require.ErrorContains(t, err, "exists already")
 	kept()
+}
+
+// A picture that its owner edited in the gallery's folder stays as it is when the gallery goes on; so does what comes in a
+// picture's or the grid's place while they are drawn.
+func TestEditedPicturesAreKept(t *testing.T) {
+	dir := t.TempDir()
+	req := Request{Model: untrained(t, diffusion.ObjectiveV), Settings: Settings{Steps: 1}, N: 2, Out: filepath.Join(dir, "out")}
+	res, err := Sample(t.Context(), req)
+	require.NoError(t, err)
+	edited := res.Files[1]
+	require.NoError(t, os.WriteFile(edited, []byte("edited"), 0o600))
+	cut := append([]byte("\x89PNG\r\n\x1a\n"), 1, 2, 3) // of another picture
+	require.NoError(t, os.WriteFile(res.Files[0], cut, 0o600))
+	req.N, req.Grid = 4, filepath.Join(dir, "grid.png")
+	first := res.Files[0]
+	late := strings.Replace(edited, "-00001-", "-00003-", 1)
+	var told []string
+	req.Events = func(e Event) {
+		switch e := e.(type) {
+		case Occupied:
+			told = append(told, e.Path)
+		case Progress:
+			require.NoError(t, os.WriteFile(late, []byte("late"), 0o600))
+			require.NoError(t, os.WriteFile(req.Grid, []byte("thesis"), 0o600))
+		}
+	}
+	res, err = Sample(t.Context(), req)
+	require.ErrorIs(t, err, fs.ErrExist)
+	require.Equal(t, []string{edited, first, late}, told)
+	require.Len(t, res.Files, 1)
+	require.NotContains(t, res.Files, edited)
+	for path, want := range map[string]string{edited: "edited", late: "late", first: string(cut), req.Grid: "thesis"} {
+		b, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, want, string(b))
+	}
 }

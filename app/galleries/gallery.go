@@ -1,7 +1,6 @@
 package galleries
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -9,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"image/draw"
 	"io/fs"
 	"math"
 	"os"
@@ -58,6 +56,10 @@ type Image struct {
 	Path  string
 }
 
+// Occupied says that something else is where a picture belongs, perhaps the picture after its owner edited it: it is left as
+// it is, and the picture is not drawn.
+type Occupied struct{ Path string }
+
 // Preview shows the x̂0 of a batch at a step.
 type Preview struct {
 	First  int // index of the first picture of the batch
@@ -66,6 +68,7 @@ type Preview struct {
 
 func (Progress) event() {}
 func (Image) event()    {}
+func (Occupied) event() {}
 func (Preview) event()  {}
 
 // Result says what was made.
@@ -98,19 +101,24 @@ func Sample(ctx context.Context, r Request) (res Result, err error) {
 	tag := r.tag(set)
 	res.Files = make([]string, 0, r.N)
 	var missing []int
+	occupied := map[string]bool{}
 	for i := range r.N {
 		index := r.First + i
 		path := filepath.Join(r.Out, fileName(set.Seed, index, tag))
-		if m, err := picture.ReadMeta(path); err == nil && m.Seed == set.Seed && m.Index == index {
+		switch m, err := picture.ReadMeta(path); {
+		case err == nil && m.Seed == set.Seed && m.Index == index:
 			res.Kept++
-		} else {
+		case durable.Vacant(path) == nil || errors.Is(err, picture.ErrCut):
 			missing = append(missing, index)
+		default:
+			occupied[path] = true
+			r.Events(Occupied{path})
 		}
 	}
-	err = r.fill(ctx, set, tag, missing, res.Kept)
+	err = r.fill(ctx, set, tag, missing, res.Kept, occupied)
 	for i := range r.N {
 		path := filepath.Join(r.Out, fileName(set.Seed, r.First+i, tag))
-		if _, serr := os.Stat(path); serr == nil {
+		if _, serr := os.Stat(path); serr == nil && !occupied[path] {
 			res.Files = append(res.Files, path)
 		}
 	}
@@ -137,7 +145,7 @@ func (r Request) ready(set Settings) error {
 		if err := sheet.Check(r.N, w, h); err != nil {
 			return fmt.Errorf("%w: %w", model.ErrOption, err)
 		}
-		if err := r.checkGrid(set); err != nil {
+		if _, err := r.checkGrid(set); err != nil {
 			return err
 		}
 	}
@@ -173,28 +181,20 @@ func (r Request) ready(set Settings) error {
 	return nil
 }
 
-// checkGrid refuses to draw the grid where something else is. Only the same request's own grid may be there: it is kept.
-func (r Request) checkGrid(set Settings) error {
-	st, err := os.Lstat(r.Grid)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return sentence.Errorf("the grid %s cannot be written: %w", r.Grid, err)
-	case st.IsDir():
-		return sentence.Errorf("%s is a folder: name a file for the grid, such as %s", r.Grid, filepath.Join(r.Grid, "grid.png"))
+// checkGrid refuses to draw the grid where something else is. Only the same request's own grid may be there: it is kept, if
+// nobody changed it since.
+func (r Request) checkGrid(set Settings) (there bool, err error) {
+	if st, err := os.Lstat(r.Grid); err == nil && st.IsDir() {
+		return false, sentence.Errorf("%s is a folder: name a file for the grid, such as %s", r.Grid, filepath.Join(r.Grid, "grid.png"))
 	}
-	if st.Mode().IsRegular() {
-		want := r.gridMeta(set)
-		if m, err := picture.ReadMeta(r.Grid); err == nil && m.SameOrigin(*want) {
-			return nil
-		}
+	taken := durable.Vacant(r.Grid)
+	if taken == nil {
+		return false, nil
 	}
-	return gridExists(r.Grid)
-}
-
-func gridExists(path string) error {
-	return sentence.T("{{.Path}} exists already: choose another name, or remove it first", "Path", path).Because(fs.ErrExist)
+	if m, err := picture.Verify(r.Grid); err == nil && m.SameOrigin(*r.gridMeta(set)) {
+		return true, nil
+	}
+	return false, taken
 }
 
 // gridMeta is the provenance of the grid.
@@ -234,7 +234,7 @@ func fileName(seed uint64, index int, tag string) string {
 }
 
 // fill samples the missing pictures.
-func (r Request) fill(ctx context.Context, set Settings, tag string, missing []int, kept int) error {
+func (r Request) fill(ctx context.Context, set Settings, tag string, missing []int, kept int, occupied map[string]bool) error {
 	if len(missing) == 0 {
 		return nil
 	}
@@ -274,7 +274,12 @@ func (r Request) fill(ctx context.Context, set Settings, tag string, missing []i
 				return err
 			}
 			path := filepath.Join(r.Out, fileName(set.Seed, index, tag))
-			if err := picture.WritePNG(path, img, r.Model.Meta(set, index, r.Version)); err != nil {
+			if err := picture.MendPNG(path, img, r.Model.Meta(set, index, r.Version)); err != nil {
+				if errors.Is(err, fs.ErrExist) { // it came meanwhile
+					occupied[path] = true
+					r.Events(Occupied{path})
+					return nil
+				}
 				if durable.IsFull(err) {
 					return sentence.Errorf("the disk of %s is full after %d of %d pictures; make room and run the same again: %w", r.Out, kept+done, r.N, err)
 				}
@@ -294,27 +299,11 @@ func (r Request) grid(ctx context.Context, set Settings, files []string) error {
 	if err != nil {
 		return sentence.Errorf("the grid could not be drawn: %w", err)
 	}
-	if err := r.checkGrid(set); err != nil { // it may have come meanwhile
+	if there, err := r.checkGrid(set); there || err != nil {
 		return err
-	}
-	if old, err := picture.Read(r.Grid); err == nil {
-		if !samePixels(old, img) {
-			return gridExists(r.Grid)
-		}
-		return nil
 	}
 	if err := picture.WritePNG(r.Grid, img, r.gridMeta(set)); err != nil {
 		return sentence.Errorf("the grid %s could not be written: %w", r.Grid, err)
 	}
 	return nil
-}
-
-// samePixels reports whether a picture shows what the opaque sheet shows.
-func samePixels(a image.Image, sheet *image.RGBA) bool {
-	if a.Bounds() != sheet.Rect {
-		return false
-	}
-	same := image.NewRGBA(sheet.Rect)
-	draw.Draw(same, same.Rect, a, same.Rect.Min, draw.Src)
-	return bytes.Equal(same.Pix, sheet.Pix)
 }

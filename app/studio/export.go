@@ -41,11 +41,11 @@ func (s exportService) under(ctx context.Context, out string) (context.Context, 
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := vacant(out); err != nil {
+	if err := durable.Vacant(out); err != nil {
 		done()
 		return nil, nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(out), 0o777); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(out)); err != nil {
 		done()
 		return nil, nil, cannotWrite(filepath.Dir(out), err)
 	}
@@ -54,17 +54,6 @@ func (s exportService) under(ctx context.Context, out string) (context.Context, 
 }
 
 func exportTo(path string) Text { return events.T("Export to {{.Path}}", "Path", path) }
-
-func vacant(out string) error {
-	_, err := os.Lstat(out)
-	if err == nil {
-		return events.T("{{.Path}} exists already: choose another name", "Path", out).Because(fs.ErrExist)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return cannotWrite(out, err)
-}
 
 func cannotWrite(path string, err error) error {
 	return events.T("{{.Path}} cannot be written: choose a folder you may write to", "Path", path).Because(err)
@@ -80,7 +69,7 @@ func (s exportService) wrote(out string, err error) error {
 			_, _ = s.settings.Set(set)
 		}
 		return nil
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled) || errors.Is(err, fs.ErrExist):
 		return err
 	case durable.IsFull(err):
 		return events.T("the disk is too full for {{.Path}}: make room or choose another disk", "Path", out).Because(err)
@@ -99,7 +88,7 @@ func (s exportService) encoded(ctx context.Context, ref Ref, metadata bool) ([]b
 		if err != nil {
 			return nil, err
 		}
-		raw, err := os.ReadFile(path)
+		raw, err := durable.ReadFile(path, maxPNG)
 		if err != nil {
 			return nil, err
 		}
@@ -133,6 +122,9 @@ func (s exportService) fileName(ref Ref) string {
 	return strings.TrimSuffix(filepath.Base(name), ".png") + ".png"
 }
 
+// maxPNG bounds the bytes of a picture of a gallery: of MaxPixels, it has less.
+const maxPNG = 8 * picture.MaxPixels
+
 var errNoneChosen = events.T("Select at least one image.")
 
 func (s exportService) Images(ctx context.Context, refs []Ref, dir string, metadata bool, progress ProgressFunc) ([]string, error) {
@@ -147,7 +139,7 @@ func (s exportService) Images(ctx context.Context, refs []Ref, dir string, metad
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return nil, cannotWrite(dir, err)
 	}
 	defer s.note(e, exportTo(dir), dir+string(filepath.Separator))()
@@ -161,8 +153,12 @@ func (s exportService) Images(ctx context.Context, refs []Ref, dir string, metad
 		if err != nil {
 			return out, err
 		}
-		path := free(filepath.Join(dir, s.fileName(ref)))
-		if err := s.wrote(path, durable.WriteFile(path, func(w io.Writer) error { _, err := w.Write(b); return err })); err != nil {
+		path, err := "", fs.ErrExist
+		for errors.Is(err, fs.ErrExist) { // until the name is free at the moment of writing, too
+			path = free(filepath.Join(dir, s.fileName(ref)))
+			err = durable.WriteNew(path, func(w io.Writer) error { _, err := w.Write(b); return err })
+		}
+		if err := s.wrote(path, err); err != nil {
 			return out, err
 		}
 		out = append(out, path)

@@ -182,7 +182,7 @@ func readImages(ctx context.Context, dir, gallery string, names []string, stars 
 
 func readImage(dir, gallery, name string) (library.Image, error) {
 	path := filepath.Join(dir, name)
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return library.Image{}, err
 	}
@@ -378,6 +378,8 @@ func (s galleryService) Create(ctx context.Context, req SampleRequest, progress 
 				for i, img := range ev.Images {
 					now.Previews[i] = thumbs.ToRGBA(img)
 				}
+			case galleries.Occupied:
+				s.bus.Publish(Notice{Severity: events.Warning, Text: events.T("{{.Path}} is not the picture that belongs there, so it is left as it is.", "Path", ev.Path)})
 			case galleries.Image:
 				now.Done++
 				if time.Since(indexed) > time.Second {
@@ -488,7 +490,7 @@ func (s galleryService) Info(ctx context.Context, ref Ref) (GalleryImageInfo, er
 	if err != nil && !errors.Is(err, picture.ErrNoMeta) {
 		return GalleryImageInfo{}, err
 	}
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return GalleryImageInfo{}, err
 	}

@@ -148,8 +148,11 @@ again draws only what is missing, so a stopped one can be finished.`,
 
 func (a *app) sampleEvents() func(galleries.Event) {
 	return func(e galleries.Event) {
-		if p, ok := e.(galleries.Progress); ok {
-			a.progress.show("Sampling", int64(p.Done), int64(p.Total), fmt.Sprintf("step %d of %d", p.Step, p.Steps), p.ETA)
+		switch e := e.(type) {
+		case galleries.Progress:
+			a.progress.show("Sampling", int64(e.Done), int64(e.Total), fmt.Sprintf("step %d of %d", e.Step, e.Steps), e.ETA)
+		case galleries.Occupied:
+			a.progress.line("Warning: %s is not the picture that belongs there, so it is left as it is", e.Path)
 		}
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 
 	"unnoise/pipeline/diffusion"
@@ -42,10 +40,10 @@ func diffusers(disk durable.Disk, path string, spec model.Spec, weights []float3
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(path); err == nil {
-		return sentence.Errorf("%s: %w: choose another name or move it away", path, fs.ErrExist)
+	if err := disk.Vacant(path); err != nil {
+		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+	if err := disk.MkdirAll(filepath.Dir(path)); err != nil {
 		return err
 	}
 	config, err := spec.UNet.JSON()
@@ -96,12 +94,12 @@ func ONNX(path string, spec model.Spec, weights []float32) error {
 	if _, err := tensors(spec, weights); err != nil {
 		return sentence.Errorf("export to ONNX: %w", err)
 	}
-	if _, err := os.Lstat(path); err == nil {
-		return sentence.Errorf("export to ONNX: %s: %w: choose another name or move it away", path, fs.ErrExist)
+	if err := durable.Vacant(path); err != nil {
+		return sentence.Errorf("export to ONNX: %w", err)
 	}
 	b, err := program.ExportONNX(spec.UNet, weights)
 	if err == nil {
-		err = durable.WriteFile(path, func(w io.Writer) error { _, err := w.Write(b); return err })
+		err = durable.WriteNew(path, func(w io.Writer) error { _, err := w.Write(b); return err })
 	}
 	if err != nil {
 		return sentence.Errorf("export to ONNX: %w", err)

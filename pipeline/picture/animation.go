@@ -94,7 +94,7 @@ func isOpaque(img image.Image) bool {
 // maxSample bounds the pixels that a GIF's palette is made from.
 const maxSample = 1 << 18
 
-// WriteGIF writes an animated GIF, atomically. All frames share one palette: their own colours where there are at most
+// WriteGIF writes an animated GIF, atomically and never in the place of something. All frames share one palette: their own colours where there are at most
 // 256, else a median cut of a sample of all frames, with Floyd–Steinberg dithering. Pixels less than half opaque become
 // transparent. The indexed frames are held in memory, a byte per pixel.
 func WriteGIF(ctx context.Context, path string, fr Frames, a Animation) error {
@@ -171,7 +171,7 @@ func WriteGIF(ctx context.Context, path string, fr Frames, a Animation) error {
 	if err := group.Wait(); err != nil {
 		return sentence.Errorf("write GIF: %w", err)
 	}
-	return writeBuffered(path, func(w io.Writer) error { return gif.EncodeAll(w, &g) })
+	return writeNew(path, func(w io.Writer) error { return gif.EncodeAll(w, &g) })
 }
 
 // choosePalette chooses at most 256 colours, and says whether dithering is called for.
@@ -224,8 +224,9 @@ func errOr(a, b error) error {
 	return b
 }
 
-func writeBuffered(path string, write func(io.Writer) error) error {
-	return durable.WriteFile(path, func(w io.Writer) error {
+// writeNew is durable.WriteNew with fewer, larger writes.
+func writeNew(path string, write func(io.Writer) error) error {
+	return durable.WriteNew(path, func(w io.Writer) error {
 		b := bufio.NewWriterSize(w, 1<<16)
 		if err := write(b); err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 	"image/gif"
 	"image/png"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -252,8 +253,13 @@ func TestAnimationsRefuse(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		p := filepath.Join(dir, "x")
-		require.NoError(t, os.WriteFile(p, []byte("former"), 0o600))
 		ctx := context.Background()
+		require.NoError(t, os.WriteFile(p, []byte("former"), 0o600))
+		require.ErrorIs(t, write(ctx, p, FramesOf([]image.Image{a}), show), fs.ErrExist, name)
+		b0, err := os.ReadFile(p)
+		require.NoError(t, err)
+		require.Equal(t, "former", string(b0))
+		require.NoError(t, os.Remove(p))
 		require.ErrorIs(t, write(ctx, p, Frames{}, show), errNoFrames, name)
 		require.ErrorIs(t, write(gone, p, FramesOf([]image.Image{a}), show), context.Canceled, name)
 		require.ErrorContains(t, write(ctx, p, FramesOf([]image.Image{a, b}), show), "one size", name)
@@ -268,10 +274,7 @@ func TestAnimationsRefuse(t *testing.T) {
 		}}, show), boom, name)
 		es, err := os.ReadDir(dir)
 		require.NoError(t, err)
-		require.Len(t, es, 1, name)
-		was, err := os.ReadFile(p)
-		require.NoError(t, err)
-		require.Equal(t, "former", string(was), name)
+		require.Empty(t, es, name)
 	}
 }
 
@@ -309,8 +312,9 @@ func TestZip(t *testing.T) {
 		require.Equal(t, i, m.Index)
 	}
 
+	bad := filepath.Join(dir, "bad.zip")
 	for _, name := range []string{"../x.png", "/x.png", "", ".", "same"} {
-		err := WriteZip(context.Background(), p, 2, func(i int) (Entry, error) {
+		err := WriteZip(context.Background(), bad, 2, func(i int) (Entry, error) {
 			if name == "same" || i == 1 {
 				return Entry{Name: name, Image: imgs[i]}, nil
 			}
@@ -318,7 +322,9 @@ func TestZip(t *testing.T) {
 		})
 		require.ErrorContains(t, err, "cannot be named")
 	}
-	require.Error(t, WriteZip(context.Background(), p, 0, at))
+	require.Error(t, WriteZip(context.Background(), bad, 0, at))
+	require.NoFileExists(t, bad)
+	require.ErrorIs(t, WriteZip(context.Background(), p, 4, at), fs.ErrExist)
 	again, err := os.ReadFile(p)
 	require.NoError(t, err)
 	require.Equal(t, a, again, "a failed write leaves the former file")

@@ -13,7 +13,7 @@ import (
 	"unnoise/runtime/sentence"
 )
 
-// WriteAPNG writes an animated PNG, atomically (PNG 3rd edition, 11.3.6): lossless, with partial transparency, shown by
+// WriteAPNG writes an animated PNG, atomically and never in the place of something (PNG 3rd edition, 11.3.6): lossless, with partial transparency, shown by
 // every browser, and by other viewers as its first frame. Frames are written as they are drawn. meta is as for
 // EncodePNG.
 func WriteAPNG(ctx context.Context, path string, fr Frames, a Animation, meta *Meta) error {
@@ -26,7 +26,7 @@ func WriteAPNG(ctx context.Context, path string, fr Frames, a Animation, meta *M
 		m.Width, m.Height = s.size.X, s.size.Y
 		meta = &m
 	}
-	return writeBuffered(path, func(w io.Writer) error {
+	return writeNew(path, func(w io.Writer) error {
 		seq := uint32(0)
 		for i := range fr.N {
 			img, err := frame(ctx, fr, i)

@@ -11,8 +11,8 @@ import (
 	"image/draw"
 	"image/png"
 	"math"
-	"os"
 
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -169,7 +169,7 @@ func Scale(img image.Image, factor int) (image.Image, error) {
 
 // Read reads a PNG of at most MaxPixels.
 func Read(path string) (image.Image, error) {
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return nil, err
 	}

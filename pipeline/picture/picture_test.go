@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/draw"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -17,6 +19,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"unnoise/runtime/durable"
 )
 
 // noise is a picture of random pixels of a kind: 1 gray, 3 RGB, 4 RGBA.
@@ -127,7 +131,7 @@ func TestPNGCarriesItsProvenance(t *testing.T) {
 	for _, c := range []int{1, 3, 4} {
 		p := filepath.Join(dir, "x.png")
 		img := noise(t, c, 32, 24, 5)
-		require.NoError(t, WritePNG(p, img, &meta))
+		require.NoError(t, ReplacePNG(durable.Disk{}, p, img, &meta))
 		back, err := Read(p)
 		require.NoError(t, err)
 		same(t, img, back)
@@ -158,14 +162,47 @@ func TestPNGCarriesItsProvenance(t *testing.T) {
 	require.NotContains(t, stripped.String(), "sprites")
 }
 
-func TestParameters(t *testing.T) {
+// TestOnlyOwnPicturesAreReplaced holds that a picture is replaced only if this program wrote it and nobody changed it since.
+func TestOnlyOwnPicturesAreReplaced(t *testing.T) {
 	dir := t.TempDir()
+	p := filepath.Join(dir, "x.png")
+	a, b := noise(t, 3, 8, 8, 1), noise(t, 3, 8, 8, 2)
+	require.NoError(t, WritePNG(p, a, &meta))
+	require.ErrorIs(t, WritePNG(p, b, &meta), fs.ErrExist)
+	require.NoError(t, ReplacePNG(durable.Disk{}, p, b, &meta))
+	got, err := Read(p)
+	require.NoError(t, err)
+	same(t, b, got)
+
+	var edited, plain bytes.Buffer
+	require.NoError(t, EncodePNG(&edited, a, &meta))
+	require.NoError(t, EncodePNG(&plain, a, nil))
+	painted := bytes.Replace(edited.Bytes(), []byte(Digest(a)), []byte(Digest(b)), 1) // other pixels under the same text
+	at := bytes.Index(painted, []byte("iTXt"))
+	size := int(binary.BigEndian.Uint32(painted[at-4:]))
+	binary.BigEndian.PutUint32(painted[at+4+size:], crc32.ChecksumIEEE(painted[at:at+4+size]))
+	for name, content := range map[string][]byte{
+		"text": []byte("thesis"), "empty": {}, "another program's": plain.Bytes(), "edited": painted, "cut": edited.Bytes()[:200],
+	} {
+		require.NoError(t, os.WriteFile(p, content, 0o600))
+		require.ErrorIs(t, ReplacePNG(durable.Disk{}, p, a, &meta), fs.ErrExist, name)
+		kept, err := os.ReadFile(p)
+		require.NoError(t, err)
+		require.Equal(t, content, kept[:len(content):len(content)], name)
+		require.Len(t, kept, len(content))
+	}
+	require.NoError(t, os.Remove(p))
+	require.NoError(t, os.Mkdir(p, 0o700))
+	require.ErrorIs(t, ReplacePNG(durable.Disk{}, p, a, &meta), fs.ErrExist)
+}
+
+func TestParameters(t *testing.T) {
 	for _, c := range []struct{ class, run, kind, want string }{
 		{"", "a", "tEXt", "Steps: 50, Sampler: ddim, Seed: 1, Size: 8x4, Model: a"},
 		{"größe", "a, b: \"c\"", "tEXt", "größe\nSteps: 50, Sampler: ddim, Seed: 1, Size: 8x4, Model: \"a, b: \\\"c\\\"\""},
 		{"苹果\nSteps: 1", "a", "iTXt", "苹果 Steps: 1\nSteps: 50, Sampler: ddim, Seed: 1, Size: 8x4, Model: a"},
 	} {
-		p := filepath.Join(dir, "p.png")
+		p := filepath.Join(t.TempDir(), "p.png")
 		m := Meta{Class: c.class, Run: c.run, Steps: 50, Sampler: "ddim", Seed: 1}
 		require.NoError(t, WritePNG(p, noise(t, 1, 8, 4, 1), &m))
 		got, err := ReadMeta(p)
@@ -232,7 +269,7 @@ func TestReadTextRefuses(t *testing.T) {
 		b    []byte
 		want string
 	}{
-		"empty":           {nil, "not a PNG"},
+		"empty":           {nil, "cut short"},
 		"other":           {[]byte("GIF89a and so on"), "not a PNG"},
 		"only signature":  {[]byte(pngSignature), "cut short"},
 		"no IHDR":         {append([]byte(pngSignature), chunk("IEND", "")...), "first chunk"},

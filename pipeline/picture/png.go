@@ -54,9 +54,12 @@ type Meta struct {
 
 // SameOrigin reports whether two pictures were drawn by the same request, by whatever version of the program.
 func (m Meta) SameOrigin(o Meta) bool {
-	m.Format, m.Version, m.Parameters = o.Format, o.Version, o.Parameters
+	m.Format, m.Version, m.Pixels, m.Parameters = o.Format, o.Version, o.Pixels, o.Parameters
 	return m == o
 }
+
+// ErrCut says that a PNG ends before its end.
+var ErrCut = sentence.Errorf("it is cut short")
 
 // ErrNoMeta is returned by ReadMeta for a sound PNG without an `unnoise` chunk.
 var ErrNoMeta = sentence.Errorf("the picture carries no Unnoise metadata")
@@ -111,15 +114,41 @@ func EncodePNG(w io.Writer, img image.Image, meta *Meta) error {
 	return nil
 }
 
-// WritePNG writes a PNG file with EncodePNG, atomically.
+// WritePNG writes a new PNG file with EncodePNG, atomically. Nothing is replaced: the error wraps fs.ErrExist where there is
+// something.
 func WritePNG(path string, img image.Image, meta *Meta) error {
-	return durable.WriteFile(path, func(w io.Writer) error {
+	return durable.WriteNew(path, pngFile(img, meta))
+}
+
+// ReplacePNG is WritePNG, on a disk, that may replace a picture that this program has written and nobody has changed since.
+func ReplacePNG(d durable.Disk, path string, img image.Image, meta *Meta) error {
+	return d.WriteOver(path, func(f *os.File) error { _, err := verify(f); return err }, pngFile(img, meta))
+}
+
+// MendPNG is WritePNG that may replace the beginning of the very file it writes: a picture that was cut short.
+func MendPNG(path string, img image.Image, meta *Meta) error {
+	var whole bytes.Buffer
+	if err := EncodePNG(&whole, img, meta); err != nil {
+		return err
+	}
+	mine := func(f *os.File) error {
+		b, err := io.ReadAll(io.LimitReader(f, int64(whole.Len())+1))
+		if err == nil && !bytes.HasPrefix(whole.Bytes(), b) {
+			err = ErrChanged
+		}
+		return err
+	}
+	return durable.Disk{}.WriteOver(path, mine, func(w io.Writer) error { _, err := w.Write(whole.Bytes()); return err })
+}
+
+func pngFile(img image.Image, meta *Meta) func(io.Writer) error {
+	return func(w io.Writer) error {
 		b := bufio.NewWriter(w)
 		if err := EncodePNG(b, img, meta); err != nil {
 			return err
 		}
 		return b.Flush()
-	})
+	}
 }
 
 // insert writes extra after the first at bytes of what is written to it.
@@ -212,7 +241,7 @@ func ReadText(r io.Reader) (map[string]string, error) {
 
 // ReadMeta returns the provenance that a PNG written by WritePNG carries; ErrNoMeta if it carries none.
 func ReadMeta(path string) (Meta, error) {
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return Meta{}, err
 	}
@@ -278,8 +307,11 @@ type chunks struct {
 func (c *chunks) next() (kind string, size int64, err error) {
 	if !c.started {
 		var sig [len(pngSignature)]byte
-		if _, err := io.ReadFull(c.r, sig[:]); err != nil || string(sig[:]) != pngSignature {
+		switch n, err := io.ReadFull(c.r, sig[:]); {
+		case !strings.HasPrefix(pngSignature, string(sig[:n])):
 			return "", 0, sentence.Errorf("it is not a PNG")
+		case err != nil:
+			return "", 0, cutShort(err)
 		}
 	}
 	if err := c.skip(); err != nil {
@@ -333,7 +365,7 @@ func (c *chunks) copyTo(w io.Writer) error {
 
 func cutShort(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return sentence.Errorf("it is cut short")
+		return ErrCut
 	}
 	return err
 }

@@ -96,6 +96,7 @@ func TestVerifyTellsWholePicturesFromChangedOnes(t *testing.T) {
 	_, err = Verify(t.TempDir())
 	require.ErrorIs(t, err, durable.ErrNotRegular)
 
+	require.NoError(t, os.Remove(path))
 	// An animation's hash is of its first frame, which is what a PNG decoder sees.
 	require.NoError(t, WriteAPNG(context.Background(), path, FramesOf(frames(t, 3, 5, 4, 3)), Animation{Delay: 100 * time.Millisecond}, &meta))
 	m, err := Verify(path)

@@ -13,7 +13,7 @@ import (
 	"unnoise/runtime/sentence"
 )
 
-// WriteWebP writes an animated, lossless WebP, atomically. The frames are compressed by nativewebp, which writes single
+// WriteWebP writes an animated, lossless WebP, atomically and never in the place of something. The frames are compressed by nativewebp, which writes single
 // pictures; the container is put around them here (RFC 9649, section 2.7). The compressed frames are held in memory.
 func WriteWebP(ctx context.Context, path string, fr Frames, a Animation) error {
 	s, err := look(ctx, fr, a, nil)
@@ -49,7 +49,7 @@ func WriteWebP(ctx context.Context, path string, fr Frames, a Animation) error {
 	if len(body) > 1<<31 {
 		return sentence.Errorf("write WebP: the animation takes more than 2 GB")
 	}
-	return writeBuffered(path, func(w io.Writer) error {
+	return writeNew(path, func(w io.Writer) error {
 		if _, err := w.Write(binary.LittleEndian.AppendUint32([]byte("RIFF"), uint32(len(body)))); err != nil {
 			return err
 		}

@@ -20,13 +20,13 @@ type Entry struct {
 	Meta  *Meta // nil: none
 }
 
-// WriteZip writes n pictures as PNGs into a zip archive, atomically and as they are drawn. They are stored, since PNGs
+// WriteZip writes n pictures as PNGs into a zip archive, atomically and never in the place of something and as they are drawn. They are stored, since PNGs
 // do not shrink further, in the order given and with one fixed date: the same pictures give the same bytes.
 func WriteZip(ctx context.Context, path string, n int, at func(i int) (Entry, error)) error {
 	if n < 1 {
 		return errNoFrames
 	}
-	return writeBuffered(path, func(w io.Writer) error {
+	return writeNew(path, func(w io.Writer) error {
 		z := zip.NewWriter(w)
 		seen := make(map[string]bool, n)
 		for i := range n {

@@ -75,6 +75,9 @@ func becomes(temp string) (name string, ok bool) {
 // ErrNotRegular says that there is a pipe, a device, a socket or a folder in the place of a file.
 var ErrNotRegular = sentence.Errorf("it is not a regular file")
 
+// ErrOutside says that a link leads out of the folder below which a disk stays.
+var ErrOutside = sentence.Errorf("a link leads out of the folder it is in: put what it points to in its place")
+
 // ErrTooLarge says that a file is larger than any that is expected in its place.
 var ErrTooLarge = sentence.Errorf("the file is too large")
 
@@ -199,6 +202,36 @@ func (d Disk) WriteNew(path string, write func(io.Writer) error) error {
 		return d.taken(path)
 	}
 	return err
+}
+
+// WriteOver is WriteNew that may replace a regular file if mine, which reads it, finds nothing against that.
+func (d Disk) WriteOver(path string, mine func(*os.File) error, write func(io.Writer) error) error {
+	check := func() error {
+		if d.Vacant(path) == nil {
+			return nil
+		}
+		f, err := d.Open(path)
+		if err == nil {
+			err = errors.Join(mine(f), f.Close())
+		}
+		if err != nil {
+			return d.taken(path)
+		}
+		return nil
+	}
+	if err := check(); err != nil {
+		return err
+	}
+	return d.place(path, write, func(dir *os.Root, tmp, name string) error {
+		err := renameNew(dir, tmp, dir, name)
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if err := check(); err != nil { // it may have come, or changed, meanwhile
+			return err
+		}
+		return dir.Rename(tmp, name)
+	})
 }
 
 // Vacant returns an error that wraps fs.ErrExist where there is something at path, be it a link to nowhere. It is for the
@@ -494,6 +527,8 @@ func (d Disk) MkdirAll(dir string) error {
 			return sentence.Errorf("create %s: %w", d.Path(dir), syscall.ENOTDIR)
 		}
 		return nil
+	} else if errors.Is(reason(err), ErrOutside) {
+		return sentence.Errorf("create %s: %w", d.Path(dir), ErrOutside)
 	}
 	up := filepath.Dir(dir)
 	if up != dir {
@@ -668,7 +703,7 @@ func (d Disk) tidy(dir string) {
 func (d Disk) sweep(path string, want func(temp string, info func() (fs.FileInfo, error)) bool) error {
 	dir, err := d.open(path)
 	if err != nil {
-		return sentence.Errorf("sweep temporary files: %w", err)
+		return sentence.Errorf("sweep temporary files in %s: %w", d.Path(path), reason(err))
 	}
 	defer func() { _ = dir.Close() }()
 	self, err := dir.Open(".")
@@ -678,7 +713,7 @@ func (d Disk) sweep(path string, want func(temp string, info func() (fs.FileInfo
 	defer func() { _ = self.Close() }()
 	names, err := self.Readdirnames(-1)
 	if err != nil {
-		return sentence.Errorf("sweep temporary files: %w", err)
+		return sentence.Errorf("sweep temporary files in %s: %w", d.Path(path), reason(err))
 	}
 	var errs []error
 	for _, n := range names {
@@ -804,6 +839,9 @@ func tempName(name string) string {
 
 // reason is what the system says of a failed call, without the call and the temporary name.
 func reason(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Err.Error() == "path escapes from parent" { // os has no name for it
+		return ErrOutside
+	}
 	switch e := err.(type) { //nolint:errorlint // only the outermost is taken off
 	case *fs.PathError:
 		return e.Err
