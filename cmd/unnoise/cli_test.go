@@ -116,7 +116,13 @@ func trainedRun(t *testing.T) string {
 	return filepath.Join(dir, "run")
 }
 
+// cliEnv lets the test binary be the program itself, in a process of its own.
+const cliEnv = "UNNOISE_TEST_CLI"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(cliEnv) != "" {
+		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	code := m.Run()
 	if trained.dir != "" {
 		_ = os.RemoveAll(trained.dir)

@@ -80,22 +80,34 @@ func usage(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errUsage}, args...)...)
 }
 
-// interruptible returns a context that the first Ctrl-C (or a polite kill) cancels; the second one leaves at once.
+// interruptible returns a context that ends with the first Ctrl-C or polite kill, when the terminal is closed, and when
+// nobody reads the output any more: what is done is kept. A second Ctrl-C or kill leaves at once.
 func interruptible(stderr io.Writer) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup asks to go on
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	var over atomic.Bool
 	go func() {
-		for n := 0; ; n++ {
-			if _, ok := <-signals; !ok || over.Load() {
+		asked := false
+		for {
+			s, ok := <-signals
+			if !ok || over.Load() {
 				return
 			}
-			if n > 0 {
-				os.Exit(exitKilled)
+			// A closed terminal may send its signal several times, and each write to it another one.
+			if polite := s == os.Interrupt || s == syscall.SIGTERM; polite {
+				if asked {
+					os.Exit(exitKilled)
+				}
+				asked = true
 			}
-			fmt.Fprintln(stderr, "\nunnoise: stopping and keeping what is done; once more leaves at once")
-			cancel()
+			if ctx.Err() == nil {
+				cancel() // before anything is written: that may fail or wait
+				fmt.Fprintln(stderr, "\nunnoise: stopping and keeping what is done; once more leaves at once")
+			}
 		}
 	}()
 	return ctx, func() {
