@@ -12,6 +12,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -26,9 +27,9 @@ const holdName = "used.lock"
 // release is called.
 func Hold(ctx context.Context, dir string) (release func(), err error) {
 	path := filepath.Join(dir, holdName)
-	lock := flock.New(path)
+	lock := durable.Lock(path)
 	for {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := durable.MkdirAll(dir); err != nil {
 			return nil, sentence.Errorf("the folder of the decoded pictures cannot be made: %w", err)
 		}
 		_, err := lock.TryRLockContext(ctx, 20*time.Millisecond)
@@ -58,7 +59,7 @@ func same(lock *flock.Flock, path string) bool {
 // Drop removes the decoded pictures in dir, unless some process uses them. They are decoded again when they are needed.
 func Drop(dir string) (dropped bool, err error) {
 	path := filepath.Join(dir, holdName)
-	lock := flock.New(path)
+	lock := durable.Lock(path)
 	ok, err := lock.TryLock()
 	if err != nil || !ok {
 		return false, err

@@ -10,6 +10,9 @@ import (
 	"unnoise/runtime/sentence"
 )
 
+// FileName is the file in a dataset's folder that holds what its owner decided about it.
+const FileName = "dataset.json"
+
 // Suggestion is a size and a channel count that suit a data set.
 type Suggestion struct{ Width, Height, Channels int }
 

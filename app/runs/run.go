@@ -9,12 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/gofrs/flock"
 
 	"unnoise/app/datasets"
 	"unnoise/app/disk"
@@ -161,7 +160,7 @@ func (r *Run) Info() Info {
 func (r *Run) Update(change func(*Info)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	lock := flock.New(filepath.Join(r.Dir, InfoName+".lock"))
+	lock := durable.Lock(filepath.Join(r.Dir, InfoName+".lock"))
 	if err := lock.Lock(); err != nil {
 		return sentence.Errorf("run.json cannot be locked: %w", err)
 	}
@@ -189,21 +188,30 @@ func (r *Run) Log() ([]train.Record, error) {
 // Checkpoints is the folder of the run's checkpoints.
 func (r *Run) Checkpoints() string { return filepath.Join(r.Dir, train.CheckpointDir) }
 
+// datasetCache is how run.json names a folder of decoded pictures in a dataset of the workspace around the run.
+var datasetCache = regexp.MustCompile(`^\.\./\.\./datasets/([^/]+)/` + datasets.CachePrefix + `[^/]+$`)
+
 // CacheDir is where the run's decoded pictures are: in the dataset's folder or, if it has none or it was deleted, in the
-// run's own.
+// run's own. A run.json from elsewhere may name any folder, so no other is taken: files are written and removed there.
 func (r *Run) CacheDir() string {
 	own := filepath.Join(r.Dir, CacheName)
-	c := r.Info().Data.Cache
-	if c == "" {
+	c := filepath.ToSlash(filepath.Clean(r.Info().Data.Cache))
+	m := datasetCache.FindStringSubmatch(c)
+	if m == nil {
 		return own
 	}
-	if !filepath.IsAbs(c) {
-		c = filepath.Join(r.Dir, c)
-	}
-	if _, err := os.Stat(filepath.Dir(c)); errors.Is(err, fs.ErrNotExist) {
+	home := filepath.Join(r.Dir, "..", "..", "datasets", m[1])
+	if st, err := os.Lstat(home); err != nil || !st.IsDir() {
 		return own // making it there anew would stand in the way of the deleted one
 	}
-	return c
+	if st, err := os.Lstat(filepath.Join(home, datasets.FileName)); err != nil || !st.Mode().IsRegular() {
+		return own
+	}
+	dir := filepath.Join(r.Dir, filepath.FromSlash(c))
+	if st, err := os.Lstat(dir); err == nil && !st.IsDir() || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return own
+	}
+	return dir
 }
 
 // State is how a run stands.
@@ -272,7 +280,7 @@ func (r *Run) locked() (bool, error) {
 	if _, err := os.Stat(path); err != nil {
 		return false, nil // never trained, or its folder cannot be read at all
 	}
-	l := flock.New(path)
+	l := durable.Lock(path)
 	ok, err := l.TryRLock()
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) { // a read-only copy: nobody can train it
@@ -323,7 +331,7 @@ func (o Options) free() func(string) (uint64, error) {
 // Train trains the run from where it stands until its last step, or until ctx ends: then it saves and returns no
 // error. Only one process at a time may do so; *LockedError otherwise.
 func (r *Run) Train(ctx context.Context, o Options) (out train.Outcome, err error) {
-	lock := flock.New(filepath.Join(r.Dir, LockName))
+	lock := durable.Lock(filepath.Join(r.Dir, LockName))
 	// Whoever asks for a run's state holds its lock for a moment: that must not look like training.
 	brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), 300*time.Millisecond)
 	ok, err := lock.TryLockContext(brief, 20*time.Millisecond)
@@ -340,10 +348,23 @@ func (r *Run) Train(ctx context.Context, o Options) (out train.Outcome, err erro
 	if err := durable.Sweep(r.Dir); err != nil {
 		return out, err
 	}
-	if err := r.setStatus(Running, 0, nil); err != nil {
+	var was Status // the step of the newest checkpoint that is known of
+	_ = disk.ReadJSON(filepath.Join(r.Dir, StatusName), maxInfo, &was)
+	saved := max(was.Step, 0)
+	if err := r.setStatus(Running, saved, nil); err != nil {
 		return out, sentence.Errorf("the run's folder %s cannot be written: %w", r.Dir, err)
 	}
-	out, err = r.train(ctx, o)
+	events := o.Events
+	o.Events = func(e train.Event) {
+		if s, ok := e.(train.Saved); ok {
+			saved = s.Step
+			_ = r.setStatus(Running, saved, nil) // what the run needs is in the checkpoint
+		}
+		if events != nil {
+			events(e)
+		}
+	}
+	out, err = r.train(ctx, o, saved)
 	state := Stopped
 	switch {
 	case err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()):
@@ -353,10 +374,10 @@ func (r *Run) Train(ctx context.Context, o Options) (out train.Outcome, err erro
 	case out.Done:
 		state = Done
 	}
-	return out, errors.Join(err, r.setStatus(state, out.Step, err))
+	return out, errors.Join(err, r.setStatus(state, max(out.Step, saved), err))
 }
 
-func (r *Run) train(ctx context.Context, o Options) (train.Outcome, error) {
+func (r *Run) train(ctx context.Context, o Options, saved int64) (train.Outcome, error) {
 	if err := r.room(o); err != nil {
 		return train.Outcome{}, err
 	}
@@ -365,7 +386,9 @@ func (r *Run) train(ctx context.Context, o Options) (train.Outcome, error) {
 		return train.Outcome{}, err
 	}
 	defer func() { _ = cache.Close() }()
-	return train.Run(ctx, r.job(cache.Cache, o))
+	job := r.job(cache.Cache, o)
+	job.Saved = saved
+	return train.Run(ctx, job)
 }
 
 func (r *Run) job(cache *data.Cache, o Options) train.Job {
@@ -459,9 +482,24 @@ func (r *Run) decode(ctx context.Context, o Options) (*Pictures, error) {
 	})
 }
 
+// within gives use the run's folder as a disk that no link leads out of.
+func (r *Run) within(use func(durable.Disk) error) error {
+	d, err := durable.Below(r.Dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(d), d.Root.Close())
+}
+
 // hold keeps what open returns from being dropped.
 func (r *Run) hold(ctx context.Context, open func() (*data.Cache, error)) (*Pictures, error) {
-	release, err := datasets.Hold(ctx, r.CacheDir())
+	dir := r.CacheDir()
+	if dir == filepath.Join(r.Dir, CacheName) {
+		if err := r.within(func(d durable.Disk) error { return d.MkdirAll(CacheName) }); err != nil {
+			return nil, err
+		}
+	}
+	release, err := datasets.Hold(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -519,6 +557,18 @@ func (r *Run) adopt(c *data.Cache, o Options) error {
 	return r.Update(func(i *Info) {
 		i.Data.Fingerprint, i.Data.Images = c.Fingerprint(), c.Len()
 		i.Model.Preprocess.Background = c.Preprocess().Background
+	})
+}
+
+// Prune removes every checkpoint but the keepLast newest; see checkpoint.Prune.
+func (r *Run) Prune(ctx context.Context, keepLast int) error {
+	return r.within(func(d durable.Disk) error {
+		dir, err := d.Sub(train.CheckpointDir)
+		if err != nil {
+			return err
+		}
+		_, err = checkpoint.Prune(ctx, dir, keepLast, 0)
+		return errors.Join(err, dir.Root.Close())
 	})
 }
 

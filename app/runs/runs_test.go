@@ -5,13 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/require"
 
 	"unnoise/app/datasets"
@@ -21,6 +21,7 @@ import (
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
 	"unnoise/resources/demo"
+	"unnoise/runtime/durable"
 )
 
 const holdEnv = "UNNOISE_TEST_HOLD_LOCK"
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		l := flock.New(filepath.Join(dir, LockName))
+		l := durable.Lock(filepath.Join(dir, LockName))
 		if ok, err := l.TryLock(); !ok || err != nil {
 			panic(fmt.Sprint(ok, err))
 		}
@@ -58,7 +59,7 @@ func newRun(t *testing.T) *Run {
 		Preprocess: data.Preprocess{Width: 8, Height: 8, Channels: 3}, Classes: demo.Classes(),
 	}, c, Source{Path: src})
 	require.NoError(t, err)
-	r, err := Create(filepath.Join(t.TempDir(), "0001-run"), info)
+	r, err := Create(filepath.Join(t.TempDir(), "runs", "0001-run"), info)
 	require.NoError(t, err)
 	return r
 }
@@ -190,7 +191,7 @@ func TestTrainStatusAndWeights(t *testing.T) {
 	require.ErrorIs(t, err, checkpoint.ErrNone)
 	recs, err := r.Log()
 	require.NoError(t, err)
-	require.Len(t, recs, 1)
+	require.Len(t, recs, 3)
 
 	// Its status is damaged: it is told, and the run is what its checkpoints say.
 	path := filepath.Join(r.Dir, StatusName)
@@ -292,12 +293,100 @@ func TestFullDiskIsFoundBefore(t *testing.T) {
 	require.NoDirExists(t, filepath.Join(r.Dir, CacheName))
 }
 
+// TestCacheStaysInItsPlace holds that run.json cannot send the decoded pictures, what is swept and what is locked to a folder
+// of its choice.
+func TestCacheStaysInItsPlace(t *testing.T) {
+	r := newRun(t)
+	ws := filepath.Dir(filepath.Dir(r.Dir))
+	docs := filepath.Join(ws, "docs")
+	for _, dir := range []string{docs, filepath.Join(ws, "datasets", "mine", "cache-x"), filepath.Join(ws, "datasets", "x")} {
+		require.NoError(t, os.MkdirAll(dir, 0o777))
+		for _, n := range []string{"cache.bin", "cache.json", ".tmp-cache.bin-0123abcd"} {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, n), []byte("precious"), 0o600))
+		}
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(ws, "datasets", "x", datasets.FileName), []byte("{}"), 0o600))
+	require.NoError(t, os.Symlink(docs, filepath.Join(ws, "datasets", "x", "cache-link")))
+	require.NoError(t, os.Symlink(docs, filepath.Join(ws, "datasets", "link")))
+	require.NoError(t, os.WriteFile(filepath.Join(docs, datasets.FileName), []byte("{}"), 0o600))
+	before := files(t, ws, r.Dir)
+	for steps, cache := range []string{
+		docs, "../../docs", "../../datasets/mine/cache-x", "../../datasets/x/../../docs", "../../datasets/x", "../../datasets/x/cache-link",
+		"../../datasets/link/cache-1", "..", "/", "samples",
+	} {
+		require.NoError(t, r.Update(func(i *Info) { i.Data.Cache, i.Train.Steps = cache, int64(steps+1) }))
+		require.Equal(t, filepath.Join(r.Dir, CacheName), r.CacheDir(), cache)
+		_, err := r.Train(t.Context(), Options{})
+		require.NoError(t, err, cache)
+		require.Equal(t, before, files(t, ws, r.Dir), cache)
+	}
+	require.NoError(t, os.RemoveAll(filepath.Join(r.Dir, CacheName)))
+	require.NoError(t, os.Symlink(docs, filepath.Join(r.Dir, CacheName)))
+	require.NoError(t, r.Update(func(i *Info) { i.Train.Steps++ }))
+	_, err := r.Train(t.Context(), Options{})
+	require.ErrorIs(t, err, durable.ErrOutside)
+	require.Equal(t, before, files(t, ws, r.Dir))
+}
+
+// files is the content of the files below a folder, but for those below except.
+func files(t *testing.T, dir, except string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if path == except {
+			return fs.SkipDir
+		}
+		out[path] = d.Type().String()
+		if d.Type().IsRegular() {
+			b, err := os.ReadFile(path)
+			out[path] = string(b)
+			return err
+		}
+		return nil
+	}))
+	return out
+}
+
+// TestRunWithoutUsableCheckpointsIsNotBegunAnew holds that a run that was stopped before its first planned checkpoint, and lost
+// the one it was stopped with, is not begun anew either, however often that is tried.
+func TestRunWithoutUsableCheckpointsIsNotBegunAnew(t *testing.T) {
+	r := newRun(t)
+	require.NoError(t, r.Update(func(i *Info) { i.Train.Steps, i.Train.LogEvery = 100, 1 }))
+	ctx, cancel := context.WithCancel(t.Context())
+	out, err := r.Train(ctx, Options{Events: func(e train.Event) {
+		if p, ok := e.(train.Progress); ok && p.Step == 2 {
+			cancel()
+		}
+	}})
+	require.NoError(t, err)
+	require.EqualValues(t, 2, out.Step)
+	require.NoError(t, os.RemoveAll(r.Checkpoints()))
+	log, err := r.Log()
+	require.NoError(t, err)
+	require.Len(t, log, 2)
+	for range 2 {
+		_, err = r.Train(t.Context(), Options{})
+		require.ErrorIs(t, err, train.ErrLost)
+		require.ErrorContains(t, err, "was trained to step 2")
+		after, err := r.Log()
+		require.NoError(t, err)
+		require.Equal(t, log, after)
+		st, err := r.Status()
+		require.NoError(t, err)
+		require.Equal(t, Failed, st.State)
+	}
+}
+
 // What stands where a deleted dataset was would keep it from being brought back.
 func TestDeletedDatasetIsNotMadeAnew(t *testing.T) {
 	r := newRun(t)
-	home := filepath.Join(filepath.Dir(r.Dir), "datasets", "x")
+	home := filepath.Join(filepath.Dir(filepath.Dir(r.Dir)), "datasets", "x")
 	require.NoError(t, os.MkdirAll(home, 0o777))
-	cache := filepath.Join("..", "datasets", "x", datasets.CachePrefix+"1")
+	require.NoError(t, os.WriteFile(filepath.Join(home, datasets.FileName), []byte("{}"), 0o600))
+	cache := filepath.Join("..", "..", "datasets", "x", datasets.CachePrefix+"1")
 	require.NoError(t, r.Update(func(i *Info) { i.Data.Cache = cache }))
 	require.Equal(t, filepath.Join(home, datasets.CachePrefix+"1"), r.CacheDir())
 	_, err := r.Train(t.Context(), Options{})

@@ -27,7 +27,7 @@ import (
 
 const (
 	datasetVersion = 1
-	datasetName    = "dataset.json"
+	datasetName    = datasets.FileName
 	reportName     = "report.json"
 	maxDatasetFile = 256 << 20
 	maxReportFile  = 1 << 30

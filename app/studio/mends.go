@@ -187,7 +187,7 @@ func (m mender) prune(ctx context.Context) error {
 	if m.c.sup.holds(m.run) {
 		return events.T("This run is being trained already.")
 	}
-	_, err = checkpoint.Prune(ctx, run.Checkpoints(), 1, 0)
+	err = run.Prune(ctx, 1)
 	m.c.bus.Publish(events.RunsChanged{Run: m.run})
 	return err
 }

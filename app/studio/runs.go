@@ -20,8 +20,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"unnoise/app/disk"
 	"unnoise/app/events"
 	"unnoise/app/exports"
@@ -31,6 +29,7 @@ import (
 	"unnoise/pipeline/checkpoint"
 	"unnoise/pipeline/eval"
 	"unnoise/pipeline/train"
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -60,7 +59,7 @@ func trains(dir string) bool {
 	if _, err := os.Stat(path); err != nil {
 		return false
 	}
-	l := flock.New(path)
+	l := durable.Lock(path)
 	ok, err := l.TryRLock()
 	if err != nil {
 		return false
@@ -176,7 +175,7 @@ const tailBytes = 64 << 10
 
 // logTail reads the last records of a log; what cannot be read is left out.
 func logTail(path string) []train.Record {
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return nil
 	}
@@ -349,7 +348,7 @@ func (s runService) Log(ctx context.Context, id string, cursor int64) (points []
 	if err != nil {
 		return nil, 0, false, err
 	}
-	f, err := os.Open(filepath.Join(dir, train.LogName))
+	f, err := durable.Open(filepath.Join(dir, train.LogName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, cursor != 0, nil
 	}
@@ -380,17 +379,22 @@ func (s runService) Log(ctx context.Context, id string, cursor int64) (points []
 			return nil, 0, false, err
 		}
 		line, err := r.ReadSlice('\n')
+		n, damaged := int64(len(line)), false
+		for errors.Is(err, bufio.ErrBufferFull) { // longer than any record: damaged lines are passed over
+			line, err = r.ReadSlice('\n')
+			n, damaged = n+int64(len(line)), true
+		}
 		if errors.Is(err, io.EOF) {
 			break // nothing more, or a line that is still being written
 		}
 		if err != nil {
 			return nil, 0, false, sentence.Errorf("the log of the run cannot be read: %w", err)
 		}
+		offset += n
 		var rec train.Record
-		if err := json.Unmarshal(line, &rec); err != nil {
-			return nil, 0, false, sentence.Errorf("the log of the run is damaged at byte %d: %w", offset, err)
+		if damaged || json.Unmarshal(line, &rec) != nil {
+			continue
 		}
-		offset += int64(len(line))
 		if rec.Event != "" {
 			continue
 		}

@@ -30,6 +30,7 @@ import (
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/picture"
 	"unnoise/pipeline/train"
+	"unnoise/runtime/durable"
 	"unnoise/runtime/program"
 )
 
@@ -148,7 +149,15 @@ func newRun(preset, dir string) error {
 		return err
 	}
 	z := make([]float32, len(w))
-	return checkpoint.Save(r.Checkpoints(), 0, checkpoint.Checkpoint{
+	if err := durable.MkdirAll(r.Checkpoints()); err != nil {
+		return err
+	}
+	d, err := durable.Below(r.Checkpoints())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Root.Close() }()
+	return checkpoint.Save(d, 0, checkpoint.Checkpoint{
 		UNet: info.Model.UNet, State: program.State{Params: w, M: z, V: z, EMA: [][]float32{w}}, EMANames: []string{train.EMAName},
 	})
 }

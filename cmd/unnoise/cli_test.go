@@ -25,6 +25,7 @@ import (
 	"unnoise/pipeline/eval"
 	"unnoise/pipeline/picture"
 	"unnoise/pipeline/train"
+	"unnoise/runtime/durable"
 )
 
 // cli runs the program within the test and returns its exit code and what it wrote.
@@ -455,7 +456,10 @@ func TestSampleTheBestCheckpoint(t *testing.T) {
 	require.NoError(t, err)
 	worse := 1e9
 	c.Held = &worse
-	require.NoError(t, checkpoint.Save(dir, 9, *c))
+	d, err := durable.Below(dir)
+	require.NoError(t, err)
+	defer d.Root.Close()
+	require.NoError(t, checkpoint.Save(d, 9, *c))
 	for name, step := range map[string]int64{"best": 3, "newest": 9, "3": 3} {
 		code, stdout, stderr := cli("sample", "--run", run, "--n", "1", "--steps", "1", "--out", filepath.Join(out, name), "--checkpoint", name, "--json")
 		require.Zero(t, code, stderr)

@@ -29,13 +29,13 @@ func BenchmarkDDPM(b *testing.B) {
 	}
 	c := Checkpoint{UNet: cfg, EMANames: []string{"a"}, State: program.State{Params: vec(), M: vec(), V: vec(), EMA: [][]float32{vec()}}}
 	dir := b.TempDir()
-	require.NoError(b, Save(dir, 1, c))
+	require.NoError(b, Save(at(b, dir), 1, c))
 	size := 16 * int64(cfg.NumParams())
 	b.Run("save", func(b *testing.B) {
 		b.SetBytes(size)
 		b.ReportAllocs()
 		for b.Loop() {
-			require.NoError(b, Save(dir, 1, c))
+			require.NoError(b, Save(at(b, dir), 1, c))
 		}
 	})
 	b.Run("load", func(b *testing.B) {

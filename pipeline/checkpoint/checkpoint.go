@@ -69,6 +69,8 @@ type Info struct {
 // Ignored is an entry of the folder that looks like a checkpoint and is not a whole one.
 type Ignored struct {
 	Path   string
+	Step   int64 // -1 where its name is none
+	Newer  bool  // it was written by a newer Unnoise
 	Reason sentence.Text
 }
 
@@ -125,12 +127,10 @@ func emaName(name string) string { return "ema-" + name + ".safetensors" }
 
 func folderName(step int64) string { return fmt.Sprintf("%06d", step) }
 
-// Save writes checkpoint c of the given step into dir, which is made if need be, though not the folder around it. When it returns nil the checkpoint is
-// on the disk. After an error, also a full disk, what dir held before is untouched; a checkpoint of the same step is
-// replaced. What earlier processes left half-written is removed first.
-func Save(dir string, step int64, c Checkpoint) error { return save(durable.Disk{}, dir, step, c) }
-
-func save(disk durable.Disk, dir string, step int64, c Checkpoint) (err error) {
+// Save writes checkpoint c of the given step into the folder of checkpoints that d is. When it returns nil the checkpoint is
+// on the disk. After an error, also a full disk, what the folder held before is untouched; a checkpoint of the same step is
+// replaced, but not one of a newer Unnoise. What earlier processes left half-written is removed first.
+func Save(d durable.Disk, step int64, c Checkpoint) (err error) {
 	defer func() {
 		if err == nil {
 			return
@@ -147,14 +147,14 @@ func save(disk durable.Disk, dir string, step int64, c Checkpoint) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err // perhaps the drive of the run was removed: nothing is made at its place
-	}
-	if err := sweep(dir); err != nil {
+	if err := sweep(d); err != nil {
 		return err
 	}
-	dst := filepath.Join(dir, folderName(step))
-	folder, err := disk.NewFolder(dst)
+	name := folderName(step)
+	if _, err := readManifest(d.Path(name), step); errors.Is(err, ErrNewer) {
+		return err
+	}
+	folder, err := d.NewFolder(name)
 	if err != nil {
 		return err
 	}
@@ -166,14 +166,14 @@ func save(disk durable.Disk, dir string, step int64, c Checkpoint) (err error) {
 	if err := c.write(folder, params); err != nil {
 		return err
 	}
-	return commit(folder, dir, dst)
+	return commit(folder, d, name)
 }
 
 // commit puts the folder in place. A folder cannot be renamed onto another: a former checkpoint of the same step steps
 // aside under a name under which find and sweep still count it.
-func commit(folder *durable.Folder, dir, dst string) error {
-	old := filepath.Join(dir, oldPrefix+filepath.Base(dst))
-	err := os.Rename(dst, old)
+func commit(folder *durable.Folder, d durable.Disk, name string) error {
+	old := oldPrefix + name
+	err := d.RenameNew(name, old)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return folder.Commit()
@@ -181,12 +181,12 @@ func commit(folder *durable.Folder, dir, dst string) error {
 		return err
 	}
 	if err := folder.Commit(); err != nil {
-		if _, serr := os.Lstat(dst); errors.Is(serr, fs.ErrNotExist) {
-			err = errors.Join(err, os.Rename(old, dst))
+		if rerr := d.RenameNew(old, name); !errors.Is(rerr, fs.ErrExist) {
+			err = errors.Join(err, rerr)
 		}
 		return err
 	}
-	return durable.RemoveAll(old)
+	return d.RemoveAll(old)
 }
 
 // check refuses what could not be loaded again.
@@ -592,19 +592,11 @@ func parseManifest(b []byte, step int64) (*manifest, error) {
 }
 
 func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+	b, err := durable.ReadFile(path, maxJSON)
+	if errors.Is(err, durable.ErrTooLarge) {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, maxJSON+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxJSON {
-		return nil, sentence.Errorf("%w: %s is longer than %d bytes", ErrDamaged, filepath.Base(path), maxJSON)
-	}
-	return b, nil
+	return b, err
 }
 
 // open gives use a file of the checkpoint and its length, and fails if what was read is not what the manifest says. A
@@ -614,7 +606,7 @@ func (m *manifest) open(path, name string, use func(r io.Reader, size int64) err
 	if i < 0 {
 		return sentence.Errorf("%w: it has no %s", ErrDamaged, name)
 	}
-	f, err := os.Open(filepath.Join(path, name))
+	f, err := durable.Open(filepath.Join(path, name))
 	if err != nil {
 		return err
 	}
@@ -703,19 +695,19 @@ func List(dir string) ([]Info, []Ignored, error) {
 		name, replaced := strings.CutPrefix(e.Name(), oldPrefix)
 		switch step, ok := parseStep(name); {
 		case durable.IsTemp(name):
-			ignored = append(ignored, Ignored{path, sentence.T("it was being written when the program ended, and is removed at the next save")})
+			ignored = append(ignored, Ignored{Path: path, Step: -1, Reason: sentence.T("it was being written when the program ended, and is removed at the next save")})
 		case !ok:
-			ignored = append(ignored, Ignored{path, sentence.T("its name is not a training step of at least six digits")})
+			ignored = append(ignored, Ignored{Path: path, Step: -1, Reason: sentence.T("its name is not a training step of at least six digits")})
 		case !e.IsDir():
-			ignored = append(ignored, Ignored{path, sentence.T("it is not a folder")})
+			ignored = append(ignored, Ignored{Path: path, Step: -1, Reason: sentence.T("it is not a folder")})
 		default:
 			if found, err := find(dir, step); replaced && err == nil && found != path {
-				ignored = append(ignored, Ignored{path, sentence.T("it was replaced, and is removed at the next save")})
+				ignored = append(ignored, Ignored{Path: path, Step: -1, Reason: sentence.T("it was replaced, and is removed at the next save")})
 				continue
 			}
 			m, err := readManifest(path, step)
 			if err != nil {
-				ignored = append(ignored, Ignored{path, sentence.Of(err)})
+				ignored = append(ignored, Ignored{Path: path, Step: step, Newer: errors.Is(err, ErrNewer), Reason: sentence.Of(err)})
 				continue
 			}
 			info := Info{Step: step, Path: path, Created: m.Created, EMAs: m.EMAs, Held: m.Held}
@@ -760,11 +752,11 @@ func Best(infos []Info) (best Info, ok bool) {
 	return best, ok
 }
 
-// Prune removes checkpoints but the keepLast newest, the best one, and those whose step is a multiple of keepEvery (0:
+// Prune removes checkpoints of the folder that d is but the keepLast newest, the best one, and those whose step is a multiple of keepEvery (0:
 // none), and returns the steps removed. The newest is never removed, and nothing is unless the newest, read back in full, is what
 // was saved. Removed folders vanish at once, however long the removal takes.
-func Prune(ctx context.Context, dir string, keepLast int, keepEvery int64) ([]int64, error) {
-	infos, _, err := List(dir)
+func Prune(ctx context.Context, d durable.Disk, keepLast int, keepEvery int64) ([]int64, error) {
+	infos, _, err := List(d.Path("."))
 	if err != nil {
 		return nil, err
 	}
@@ -788,7 +780,7 @@ func Prune(ctx context.Context, dir string, keepLast int, keepEvery int64) ([]in
 	}
 	var removed []int64
 	for _, i := range drop {
-		if err := durable.RemoveAll(i.Path); err != nil {
+		if err := d.RemoveAll(filepath.Base(i.Path)); err != nil {
 			return removed, sentence.Errorf("remove checkpoint %d: %w", i.Step, err)
 		}
 		removed = append(removed, i.Step)
@@ -797,29 +789,39 @@ func Prune(ctx context.Context, dir string, keepLast int, keepEvery int64) ([]in
 }
 
 // sweep removes what dead processes left, and finishes or undoes a replacement that was cut short.
-func sweep(dir string) error {
-	if err := durable.Sweep(dir); err != nil {
+func sweep(d durable.Disk) error {
+	if err := d.Sweep("."); err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(dir)
+	entries, err := os.ReadDir(d.Path("."))
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		name, replaced := strings.CutPrefix(e.Name(), oldPrefix)
-		if !replaced {
+		step, ok := parseStep(name)
+		if !replaced || !ok {
 			continue
 		}
-		old, dst := filepath.Join(dir, e.Name()), filepath.Join(dir, name)
-		if _, err := os.Lstat(dst); err == nil {
-			if err := durable.RemoveAll(old); err != nil {
-				return err
-			}
+		switch err := d.RenameNew(e.Name(), name); {
+		case err == nil:
 			continue
+		case !errors.Is(err, fs.ErrExist):
+			return err
 		}
-		if err := os.Rename(old, dst); err != nil {
+		_, err := readManifest(d.Path(name), step)
+		_, oldErr := readManifest(d.Path(e.Name()), step)
+		switch {
+		case errors.Is(err, ErrNewer) || errors.Is(oldErr, ErrNewer):
+			continue
+		case err != nil && oldErr == nil: // the successor was damaged since
+			err = errors.Join(d.RemoveAll(name), d.RenameNew(e.Name(), name))
+		default:
+			err = d.RemoveAll(e.Name())
+		}
+		if err != nil {
 			return err
 		}
 	}
-	return durable.SyncDir(dir)
+	return d.SyncDir(".")
 }

@@ -100,10 +100,10 @@ func steps(t testing.TB, dir string) (out []int64) {
 }
 
 func TestRoundTrip(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "checkpoints") // made by Save
+	dir := t.TempDir()
 	want := sample(t, net(), 7)
 	want.State.Params[3] = float32(math.Copysign(0, -1))
-	require.NoError(t, Save(dir, 500, want))
+	require.NoError(t, Save(at(t, dir), 500, want))
 	got, err := Load(dir, 500)
 	require.NoError(t, err)
 	equal(t, want, 500, got)
@@ -130,7 +130,7 @@ func TestRoundTrip(t *testing.T) {
 	// No averages, no counters, a step of more digits.
 	plain := want
 	plain.EMANames, plain.State.EMA, plain.Extra = nil, nil, nil
-	require.NoError(t, Save(dir, 12345678, plain))
+	require.NoError(t, Save(at(t, dir), 12345678, plain))
 	got, err = Load(dir, 12345678)
 	require.NoError(t, err)
 	require.Empty(t, got.State.EMA)
@@ -144,7 +144,7 @@ func TestRoundTrip(t *testing.T) {
 func TestFilesAreDiffusersOwn(t *testing.T) {
 	dir := t.TempDir()
 	c := sample(t, net(), 1)
-	require.NoError(t, Save(dir, 1, c))
+	require.NoError(t, Save(at(t, dir), 1, c))
 	params, err := c.UNet.Params()
 	require.NoError(t, err)
 	ts, meta, err := safetensors.Read(filepath.Join(dir, "000001", "weights.safetensors"))
@@ -171,7 +171,7 @@ func TestFilesAreDiffusersOwn(t *testing.T) {
 func TestSaveRefuses(t *testing.T) {
 	dir := t.TempDir()
 	good := sample(t, net(), 1)
-	require.NoError(t, Save(dir, 1, good))
+	require.NoError(t, Save(at(t, dir), 1, good))
 	for want, change := range map[string]func(*Checkpoint){
 		"negative":            func(c *Checkpoint) { c.Step = -1 },
 		"block_out_channels":  func(c *Checkpoint) { c.UNet.BlockOutChannels = nil },
@@ -185,21 +185,18 @@ func TestSaveRefuses(t *testing.T) {
 		c := good
 		c.Step = 2
 		change(&c)
-		require.ErrorContains(t, Save(dir, c.Step, c), want)
+		require.ErrorContains(t, Save(at(t, dir), c.Step, c), want)
 	}
-	file := filepath.Join(dir, "file")
-	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	require.Error(t, Save(file, 2, good))
 	require.Equal(t, []int64{1}, steps(t, dir))
 }
 
 func TestSaveMakesNothingWhereTheRunIsGone(t *testing.T) {
 	run := filepath.Join(t.TempDir(), "run")
-	require.NoError(t, os.Mkdir(run, 0o777))
-	dir := filepath.Join(run, "checkpoints")
-	require.NoError(t, Save(dir, 1, sample(t, net(), 7)))
+	require.NoError(t, os.MkdirAll(filepath.Join(run, "checkpoints"), 0o777))
+	d := at(t, filepath.Join(run, "checkpoints"))
+	require.NoError(t, Save(d, 1, sample(t, net(), 7)))
 	require.NoError(t, os.RemoveAll(run))
-	err := Save(dir, 2, sample(t, net(), 7))
+	err := Save(d, 2, sample(t, net(), 7))
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.ErrorContains(t, err, "save checkpoint 2: ")
 	require.NoDirExists(t, run)
@@ -208,8 +205,8 @@ func TestSaveMakesNothingWhereTheRunIsGone(t *testing.T) {
 func TestSaveReplacesTheSameStep(t *testing.T) {
 	dir := t.TempDir()
 	a, b := sample(t, net(), 1), sample(t, net(), 2)
-	require.NoError(t, Save(dir, 9, a))
-	require.NoError(t, Save(dir, 9, b))
+	require.NoError(t, Save(at(t, dir), 9, a))
+	require.NoError(t, Save(at(t, dir), 9, b))
 	got, err := Load(dir, 9)
 	require.NoError(t, err)
 	equal(t, b, 9, got)
@@ -223,7 +220,7 @@ func TestSaveReplacesTheSameStep(t *testing.T) {
 	got, err = Load(dir, 9)
 	require.NoError(t, err)
 	equal(t, b, 9, got)
-	require.NoError(t, Save(dir, 10, a))
+	require.NoError(t, Save(at(t, dir), 10, a))
 	require.DirExists(t, filepath.Join(dir, "000009"))
 	require.Equal(t, []int64{9, 10}, steps(t, dir))
 
@@ -233,11 +230,20 @@ func TestSaveReplacesTheSameStep(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, ignored, 1)
 	require.Contains(t, ignored[0].Reason.String(), "was replaced")
-	require.NoError(t, Save(dir, 11, a))
+	require.NoError(t, Save(at(t, dir), 11, a))
 	require.NoDirExists(t, filepath.Join(dir, ".old-000009"))
 	got, err = Load(dir, 9)
 	require.NoError(t, err)
 	equal(t, b, 9, got)
+}
+
+// at is the disk of a folder of checkpoints.
+func at(t testing.TB, dir string) durable.Disk {
+	t.Helper()
+	d, err := durable.Below(dir)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = d.Root.Close() })
+	return d
 }
 
 // budget is a disk with room for so many bytes.
@@ -246,11 +252,13 @@ type budget struct {
 	left int
 }
 
-func (b *budget) disk() durable.Disk {
-	return durable.Disk{Create: func(p string) (durable.File, error) {
+func (b *budget) disk(t testing.TB, dir string) durable.Disk {
+	d := at(t, dir)
+	d.Create = func(p string) (durable.File, error) {
 		f, err := durable.CreateNew(p)
 		return budgetFile{f, b}, err
-	}}
+	}
+	return d
 }
 
 type budgetFile struct {
@@ -273,7 +281,7 @@ func (f budgetFile) Write(p []byte) (int, error) {
 func TestFullDiskLeavesEverythingInPlace(t *testing.T) {
 	dir := t.TempDir()
 	a, b := sample(t, net(), 1), sample(t, net(), 2)
-	require.NoError(t, Save(dir, 100, a))
+	require.NoError(t, Save(at(t, dir), 100, a))
 	info, err := Latest(dir)
 	require.NoError(t, err)
 	m, err := os.Stat(filepath.Join(info.Path, "manifest.json"))
@@ -281,7 +289,7 @@ func TestFullDiskLeavesEverythingInPlace(t *testing.T) {
 	whole := int(info.Size + m.Size())
 	for _, room := range []int{0, 1, whole / 7, whole / 3, whole / 2, int(info.Size) - 1, int(info.Size), whole - 1} {
 		for _, step := range []int64{100, 200} {
-			err := save((&budget{left: room}).disk(), dir, step, b)
+			err := Save((&budget{left: room}).disk(t, dir), step, b)
 			require.ErrorIs(t, err, syscall.ENOSPC, room)
 			require.ErrorContains(t, err, "free some space")
 			es, err := os.ReadDir(dir)
@@ -292,19 +300,19 @@ func TestFullDiskLeavesEverythingInPlace(t *testing.T) {
 			equal(t, a, 100, got)
 		}
 	}
-	require.NoError(t, save((&budget{left: whole + 100}).disk(), dir, 100, b), "the budget is what stopped it")
+	require.NoError(t, Save((&budget{left: whole + 100}).disk(t, dir), 100, b), "the budget is what stopped it")
 }
 
 func TestSweep(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, Save(dir, 1, sample(t, net(), 1)))
+	require.NoError(t, Save(at(t, dir), 1, sample(t, net(), 1)))
 	dead := filepath.Join(dir, ".tmp-000002-deadbeef")
 	require.NoError(t, os.CopyFS(dead, os.DirFS(filepath.Join(dir, "000001"))))
 	_, ignored, err := List(dir)
 	require.NoError(t, err)
 	require.Len(t, ignored, 1)
 	require.Contains(t, ignored[0].Reason.String(), "being written")
-	require.NoError(t, Save(dir, 3, sample(t, net(), 3)))
+	require.NoError(t, Save(at(t, dir), 3, sample(t, net(), 3)))
 	require.NoDirExists(t, dead)
 	require.Equal(t, []int64{1, 3}, steps(t, dir))
 }
@@ -312,8 +320,8 @@ func TestSweep(t *testing.T) {
 func TestDamage(t *testing.T) {
 	ctx := context.Background()
 	master := t.TempDir()
-	require.NoError(t, Save(master, 500, sample(t, net(), 5)))
-	require.NoError(t, Save(master, 400, sample(t, net(), 4)))
+	require.NoError(t, Save(at(t, master), 500, sample(t, net(), 5)))
+	require.NoError(t, Save(at(t, master), 400, sample(t, net(), 4)))
 	edit := func(name string, change func([]byte) []byte) func(t *testing.T, path string) {
 		return func(t *testing.T, path string) {
 			b, err := os.ReadFile(filepath.Join(path, name))
@@ -354,7 +362,7 @@ func TestDamage(t *testing.T) {
 		"a file that leads out":  {edit("manifest.json", replace(`"config.json"`, `"../config.json"`)), "lists", false},
 		"a file twice":           {edit("manifest.json", replace(`"config.json"`, `"state.json"`)), "lists", false},
 		"an average that leads":  {edit("manifest.json", replace(`"0.999"`, `"/../999"`)), "cannot be named", false},
-		"a huge manifest":        {edit("manifest.json", func([]byte) []byte { return make([]byte, maxJSON+1) }), "longer than", false},
+		"a huge manifest":        {edit("manifest.json", func([]byte) []byte { return make([]byte, maxJSON+1) }), "too large", false},
 		"a deep manifest":        {edit("manifest.json", func([]byte) []byte { return bytes.Repeat([]byte("["), 1<<20) }), "manifest.json", false},
 		"a folder for a file": {func(t *testing.T, p string) {
 			q := filepath.Join(p, "state.json")
@@ -383,7 +391,7 @@ func TestDamage(t *testing.T) {
 				require.Contains(t, ignored[0].Reason.String(), c.want)
 			}
 			// A damaged newest checkpoint never costs an older one its life.
-			removed, err := Prune(ctx, dir, 1, 0)
+			removed, err := Prune(ctx, at(t, dir), 1, 0)
 			require.Empty(t, removed)
 			if c.listed {
 				require.ErrorIs(t, err, ErrDamaged)
@@ -407,7 +415,7 @@ func swap(a, b string) func(t *testing.T, path string) {
 
 func TestNewerFormat(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, Save(dir, 5, sample(t, net(), 5)))
+	require.NoError(t, Save(at(t, dir), 5, sample(t, net(), 5)))
 	// A newer format may change everything else too.
 	p := filepath.Join(dir, "000005", "manifest.json")
 	require.NoError(t, os.WriteFile(p, []byte(`{"format":2,"files":"elsewhere"}`), 0o600))
@@ -431,9 +439,9 @@ func TestListIgnores(t *testing.T) {
 	require.ErrorIs(t, err, ErrNone)
 	require.ErrorContains(t, err, "no other")
 
-	require.NoError(t, Save(dir, 20, sample(t, net(), 1)))
-	require.NoError(t, Save(dir, 1000000, sample(t, net(), 1)))
-	require.NoError(t, Save(dir, 3, sample(t, net(), 1)))
+	require.NoError(t, Save(at(t, dir), 20, sample(t, net(), 1)))
+	require.NoError(t, Save(at(t, dir), 1000000, sample(t, net(), 1)))
+	require.NoError(t, Save(at(t, dir), 3, sample(t, net(), 1)))
 	for _, d := range []string{"20", "0000020", "-00020", "notes", "000777"} {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, d), 0o700))
 	}
@@ -451,22 +459,22 @@ func TestPrune(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
 	for s := int64(1); s <= 10; s++ {
-		require.NoError(t, Save(dir, s, sample(t, net(), uint64(s))))
+		require.NoError(t, Save(at(t, dir), s, sample(t, net(), uint64(s))))
 	}
-	removed, err := Prune(ctx, dir, 3, 4)
+	removed, err := Prune(ctx, at(t, dir), 3, 4)
 	require.NoError(t, err)
 	require.Equal(t, []int64{1, 2, 3, 5, 6, 7}, removed)
 	require.Equal(t, []int64{4, 8, 9, 10}, steps(t, dir))
-	removed, err = Prune(ctx, dir, 3, 4)
+	removed, err = Prune(ctx, at(t, dir), 3, 4)
 	require.NoError(t, err)
 	require.Empty(t, removed)
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	_, err = Prune(gone, dir, 1, 0)
+	_, err = Prune(gone, at(t, dir), 1, 0)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, []int64{4, 8, 9, 10}, steps(t, dir))
 	for _, keep := range []int{0, -5} {
-		_, err = Prune(ctx, dir, keep, 0)
+		_, err = Prune(ctx, at(t, dir), keep, 0)
 		require.NoError(t, err)
 		require.Equal(t, []int64{10}, steps(t, dir), "the newest stays")
 	}
@@ -481,7 +489,7 @@ func TestTheBestStays(t *testing.T) {
 		if held >= 0 {
 			c.Held = &held
 		}
-		require.NoError(t, Save(dir, int64(s), c))
+		require.NoError(t, Save(at(t, dir), int64(s), c))
 	}
 	infos, _, err := List(dir)
 	require.NoError(t, err)
@@ -492,14 +500,14 @@ func TestTheBestStays(t *testing.T) {
 	_, ok = Best(infos[:1])
 	require.False(t, ok)
 	for range 2 {
-		_, err = Prune(ctx, dir, 1, 0)
+		_, err = Prune(ctx, at(t, dir), 1, 0)
 		require.NoError(t, err)
 		require.Equal(t, []int64{2, 6}, steps(t, dir))
 	}
 	c := sample(t, net(), 1)
 	for _, bad := range []float64{-1, math.NaN(), math.Inf(1)} {
 		c.Held = &bad
-		require.ErrorContains(t, Save(dir, 7, c), "held-out loss")
+		require.ErrorContains(t, Save(at(t, dir), 7, c), "held-out loss")
 	}
 }
 
@@ -559,19 +567,20 @@ func TestKill(t *testing.T) {
 func saveForEver(t *testing.T, from string) {
 	first, err := strconv.ParseInt(from, 10, 64)
 	require.NoError(t, err)
+	d := at(t, ".")
 	for s := first; ; s++ {
-		require.NoError(t, Save(".", s, sample(t, net(), uint64(s))))
-		require.NoError(t, Save(".", s, sample(t, net(), uint64(s)+1)))
+		require.NoError(t, Save(d, s, sample(t, net(), uint64(s))))
+		require.NoError(t, Save(d, s, sample(t, net(), uint64(s)+1)))
 		_, err := os.Stdout.WriteString(".")
 		require.NoError(t, err)
-		_, err = Prune(context.Background(), ".", 3, 10)
+		_, err = Prune(context.Background(), d, 3, 10)
 		require.NoError(t, err)
 	}
 }
 
 func FuzzManifest(f *testing.F) {
 	dir := f.TempDir()
-	require.NoError(f, Save(dir, 1, sample(f, net(), 1)))
+	require.NoError(f, Save(at(f, dir), 1, sample(f, net(), 1)))
 	b, err := os.ReadFile(filepath.Join(dir, "000001", "manifest.json"))
 	require.NoError(f, err)
 	f.Add(b)
@@ -595,18 +604,18 @@ func FuzzManifest(f *testing.F) {
 func TestKeepsTheRunsDescription(t *testing.T) {
 	dir := t.TempDir()
 	c := sample(t, net(), 1)
-	require.NoError(t, Save(dir, 1, c))
+	require.NoError(t, Save(at(t, dir), 1, c))
 	_, err := RunCopy(dir, 1)
 	require.ErrorIs(t, err, ErrNone, "as older versions saved it")
 	require.NoError(t, Verify(t.Context(), dir, 1))
 	c.Run = json.RawMessage(`{"name":"a run"}`)
-	require.NoError(t, Save(dir, 2, c))
+	require.NoError(t, Save(at(t, dir), 2, c))
 	got, err := RunCopy(dir, 2)
 	require.NoError(t, err)
 	require.Equal(t, c.Run, got)
 	require.NoError(t, Verify(t.Context(), dir, 2))
 	c.Run = json.RawMessage(`{"name":`)
-	require.ErrorContains(t, Save(dir, 3, c), "not JSON")
+	require.ErrorContains(t, Save(at(t, dir), 3, c), "not JSON")
 
 	// A damaged copy is told, and costs nothing but itself.
 	path := filepath.Join(dir, "000002", runName)
@@ -633,7 +642,7 @@ func FuzzLoad(f *testing.F) {
 	dir := f.TempDir()
 	c := sample(f, net(), 1)
 	c.Run = json.RawMessage(`{}`)
-	require.NoError(f, Save(dir, 1, c))
+	require.NoError(f, Save(at(f, dir), 1, c))
 	path := func(name string) string { return filepath.Join(dir, "000001", name) }
 	var seeds [3][]byte
 	names := []string{configName, stateName, weightsName}
@@ -669,4 +678,48 @@ func FuzzLoad(f *testing.F) {
 		}
 		_, _, _ = LoadWeights(dir, 1, "")
 	})
+}
+
+// TestNewerCheckpointsAreKept holds that a step that a newer Unnoise saved is neither replaced nor removed.
+func TestNewerCheckpointsAreKept(t *testing.T) {
+	dir := t.TempDir()
+	d := at(t, dir)
+	require.NoError(t, Save(d, 5, sample(t, net(), 1)))
+	path := filepath.Join(dir, "000005", manifestName)
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	newer := bytes.Replace(b, []byte(`"format": 1`), []byte(`"format": 99`), 1)
+	require.NoError(t, os.WriteFile(path, newer, 0o600))
+	require.NoError(t, os.CopyFS(filepath.Join(dir, oldPrefix+"000005"), os.DirFS(filepath.Join(dir, "000005"))))
+
+	require.ErrorIs(t, Save(d, 5, sample(t, net(), 2)), ErrNewer)
+	for s := int64(6); s < 9; s++ {
+		require.NoError(t, Save(d, s, sample(t, net(), 2)))
+	}
+	_, err = Prune(t.Context(), d, 1, 0)
+	require.NoError(t, err)
+	for _, name := range []string{"000005", oldPrefix + "000005"} {
+		kept, err := os.ReadFile(filepath.Join(dir, name, manifestName))
+		require.NoError(t, err)
+		require.Equal(t, newer, kept)
+	}
+	_, ignored, err := List(dir)
+	require.NoError(t, err)
+	require.Contains(t, ignored, Ignored{Path: filepath.Join(dir, "000005"), Step: 5, Newer: true, Reason: ignored[len(ignored)-1].Reason})
+}
+
+// TestDamagedSuccessor holds that the former checkpoint of a step counts when the one that was to replace it is damaged.
+func TestDamagedSuccessor(t *testing.T) {
+	dir := t.TempDir()
+	d := at(t, dir)
+	a := sample(t, net(), 1)
+	require.NoError(t, Save(d, 5, a))
+	require.NoError(t, os.CopyFS(filepath.Join(dir, oldPrefix+"000005"), os.DirFS(filepath.Join(dir, "000005"))))
+	require.NoError(t, os.Truncate(filepath.Join(dir, "000005", weightsName), 10))
+	require.NoError(t, Save(d, 6, a))
+	require.Equal(t, []int64{5, 6}, steps(t, dir))
+	got, err := Load(dir, 5)
+	require.NoError(t, err)
+	equal(t, a, 5, got)
+	require.NoError(t, Save(d, 5, a), "and it can be replaced again")
 }

@@ -317,7 +317,7 @@ func (c *Cache) open(path string) error {
 		return stale("%s does not exist", path)
 	}
 	if err != nil {
-		return sentence.Errorf("open the cache: %w", err)
+		return stale("%s cannot be read: %w", path, err)
 	}
 	c.file = f
 	st, err := f.Stat()

@@ -52,98 +52,167 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 // maxLogLine bounds a line of a log that may not be ours.
 const maxLogLine = 1 << 20
 
-// ReadLog reads a run's log. A last line that is cut short, as a crash leaves it, is left out; a missing log is empty.
+// ReadLog reads a run's log. Damaged lines are passed over, and a last one that is cut short, as a crash leaves it, is left
+// out; a missing log is empty.
 func ReadLog(path string) ([]Record, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	recs, _, err := decodeLog(f)
-	if err != nil {
-		return nil, sentence.Errorf("the log %s: %w", path, err)
-	}
-	return recs, nil
+	recs, _, err := readLog(durable.Disk{}, path)
+	return recs, err
 }
 
-// decodeLog returns the records and the number of bytes their lines take.
-func decodeLog(r io.Reader) (recs []Record, size int64, err error) {
+// readLog also counts the damaged lines.
+func readLog(disk durable.Disk, path string) (recs []Record, bad int, err error) {
+	err = eachLine(disk, path, func(_ []byte, rec *Record) error {
+		if rec == nil {
+			bad++
+		} else {
+			recs = append(recs, *rec)
+		}
+		return nil
+	})
+	return recs, bad, err
+}
+
+// eachLine gives use every whole line of a log, and what it says; nil if it is damaged. Of one that is too long, only the
+// beginning is given.
+func eachLine(disk durable.Disk, path string, use func(line []byte, rec *Record) error) error {
+	f, err := disk.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		defer func() { _ = f.Close() }()
+		err = decodeLog(f, use)
+	}
+	if err != nil {
+		return sentence.Errorf("the log %s cannot be read: %w", disk.Path(path), err)
+	}
+	return nil
+}
+
+func decodeLog(r io.Reader, use func(line []byte, rec *Record) error) error {
 	br := bufio.NewReaderSize(r, maxLogLine)
-	for n := 1; ; n++ {
+	for {
 		line, err := br.ReadSlice('\n')
+		var rec *Record
 		switch {
-		case errors.Is(err, io.EOF): // no line end: still being written, or cut short
-			return recs, size, nil
 		case errors.Is(err, bufio.ErrBufferFull):
-			return nil, 0, sentence.Errorf("line %d is longer than %d bytes", n, maxLogLine)
-		case err != nil:
-			return nil, 0, err
+			line = append(bytes.Clone(line[:64]), '\n')
+			for errors.Is(err, bufio.ErrBufferFull) {
+				_, err = br.ReadSlice('\n')
+			}
+		case err == nil:
+			rec = new(Record)
+			if json.Unmarshal(line, rec) != nil {
+				rec = nil
+			}
 		}
-		var rec Record
-		if err := json.Unmarshal(line, &rec); err != nil {
-			return nil, 0, sentence.Errorf("line %d is damaged: %w", n, err)
+		if errors.Is(err, io.EOF) { // no line end: still being written, or cut short
+			return nil
 		}
-		recs = append(recs, rec)
-		size += int64(len(line))
+		if err != nil {
+			return err
+		}
+		if err := use(line, rec); err != nil {
+			return err
+		}
 	}
 }
 
 // logFile appends records to a log.
-type logFile struct{ f *os.File }
+type logFile struct {
+	f       *os.File
+	pending []Record // those that could not be written yet
+}
 
 // openLog opens the log for a run that goes on at step: lines of later steps, which a killed process wrote after its
 // last checkpoint, and a line cut short are removed first, since those steps are done again.
-func openLog(path string, step int64) (*logFile, error) {
-	if err := rewindLog(path, step); err != nil {
+func openLog(disk durable.Disk, path string, step int64) (*logFile, error) {
+	if err := rewindLog(disk, path, step); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+	f, err := disk.OpenAppend(path)
 	if err != nil {
 		return nil, err
 	}
-	return &logFile{f}, nil
+	return &logFile{f: f}, nil
 }
 
-// rewindLog removes the lines of steps after step.
-func rewindLog(path string, step int64) error {
-	b, err := os.ReadFile(path)
+// rewindLog removes the lines of steps after step. A damaged line stays where it is, unless one that goes is before it.
+func rewindLog(disk durable.Disk, path string, step int64) error {
+	var keep bytes.Buffer
+	ahead := false
+	err := eachLine(disk, path, func(line []byte, rec *Record) error {
+		if rec != nil {
+			ahead = rec.Step > step
+		}
+		if !ahead {
+			keep.Write(line)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	f, err := disk.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	recs, size, err := decodeLog(bytes.NewReader(b))
-	if err != nil {
-		return sentence.Errorf("the log %s: %w", path, err)
+	st, err := f.Stat()
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
 	}
-	var keep bytes.Buffer
-	lines := bytes.SplitAfter(b[:size], []byte("\n"))
-	for i, rec := range recs {
-		if rec.Step <= step {
-			keep.Write(lines[i])
-		}
-	}
-	if keep.Len() == len(b) {
+	if int64(keep.Len()) == st.Size() {
 		return nil
 	}
-	return durable.WriteFile(path, func(w io.Writer) error {
+	return disk.WriteFile(path, func(w io.Writer) error {
 		_, err := w.Write(keep.Bytes())
 		return err
 	})
 }
 
+// maxPending bounds what a log that cannot be written holds in memory.
+const maxPending = 10_000
+
+// add appends a record. One that cannot be written, perhaps because the disk is full, is kept and written with the next.
 func (l *logFile) add(r Record) error {
-	b, err := json.Marshal(r)
+	if len(l.pending) < maxPending {
+		l.pending = append(l.pending, r)
+	}
+	return l.flush()
+}
+
+func (l *logFile) flush() error {
+	var b []byte
+	for _, r := range l.pending {
+		line, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		b = append(append(b, line...), '\n')
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	st, err := l.f.Stat()
 	if err != nil {
 		return err
 	}
-	_, err = l.f.Write(append(b, '\n')) // one write: a reader sees whole lines, or a cut one it leaves out
-	return err
+	if _, err := l.f.Write(b); err != nil { // one write: a reader sees whole lines, or a cut one it leaves out
+		return errors.Join(err, l.f.Truncate(st.Size()))
+	}
+	l.pending = nil
+	return nil
 }
 
-func (l *logFile) sync() error  { return l.f.Sync() }
+// sync makes what was added outlive a power cut.
+func (l *logFile) sync() error {
+	if err := l.flush(); err != nil {
+		return err
+	}
+	return l.f.Sync()
+}
+
 func (l *logFile) close() error { return l.f.Close() }

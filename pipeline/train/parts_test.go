@@ -8,12 +8,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"unnoise/pipeline/model"
+	"unnoise/runtime/durable"
 )
 
 // The averages' weights on past steps must follow t^γ, whose relative standard deviation is what was asked for.
@@ -139,7 +141,7 @@ func TestLogSurvivesBeingCut(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, recs)
 
-	l, err := openLog(path, 0)
+	l, err := openLog(durable.Disk{}, path, 0)
 	require.NoError(t, err)
 	for s := int64(10); s <= 50; s += 10 {
 		require.NoError(t, l.add(Record{Step: s, Loss: 1 / float64(s), Levels: []float64{1, 2}, Counts: []int{3, 4}}))
@@ -157,7 +159,7 @@ func TestLogSurvivesBeingCut(t *testing.T) {
 		for i, r := range recs {
 			require.Equal(t, int64(10*(i+1)), r.Step)
 		}
-		l, err := openLog(path, 30)
+		l, err := openLog(durable.Disk{}, path, 30)
 		require.NoError(t, err)
 		require.NoError(t, l.add(Record{Step: 40}))
 		require.NoError(t, l.close())
@@ -168,19 +170,48 @@ func TestLogSurvivesBeingCut(t *testing.T) {
 	}
 }
 
-func TestLogRefusesRubbish(t *testing.T) {
+// TestDamagedLinesArePassedOver holds that they cost neither the other lines nor the run, and stay where they are.
+func TestDamagedLinesArePassedOver(t *testing.T) {
 	path := filepath.Join(t.TempDir(), LogName)
-	require.NoError(t, os.WriteFile(path, []byte("{\"step\":1}\nrubbish\n"), 0o644))
-	_, err := ReadLog(path)
-	require.ErrorContains(t, err, "line 2 is damaged")
-	_, err = openLog(path, 5)
-	require.ErrorContains(t, err, "line 2 is damaged")
+	long := "{\"step\":2," + strings.Repeat(" ", 2*maxLogLine) + "}\n"
+	text := "{\"step\":1}\nrubbish\n\n\x00\x00\n" + long + "{\"step\":3}\n{\"step\":\"x\"}\n{\"step\":9}\nafter\n{\"step\":10"
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	recs, bad, err := readLog(durable.Disk{}, path)
+	require.NoError(t, err)
+	require.Equal(t, []Record{{Step: 1}, {Step: 3}, {Step: 9}}, recs)
+	require.Equal(t, 6, bad)
+
+	l, err := openLog(durable.Disk{}, path, 5)
+	require.NoError(t, err)
+	require.NoError(t, l.add(Record{Step: 6}))
+	require.NoError(t, l.close())
+	recs, err = ReadLog(path)
+	require.NoError(t, err)
+	require.Equal(t, []Record{{Step: 1}, {Step: 3}, {Step: 6}}, recs)
 	b, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.Equal(t, "{\"step\":1}\nrubbish\n", string(b), "what cannot be read is left as it is")
-	require.NoError(t, os.WriteFile(path, make([]byte, maxLogLine+1), 0o644))
-	_, err = ReadLog(path)
-	require.ErrorContains(t, err, "longer than")
+	require.Contains(t, string(b), "rubbish\n")
+	require.NotContains(t, string(b), "after")
+}
+
+// TestLogThatCannotBeWritten holds that no line is lost while it cannot.
+func TestLogThatCannotBeWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), LogName)
+	l, err := openLog(durable.Disk{}, path, 0)
+	require.NoError(t, err)
+	require.NoError(t, l.add(Record{Step: 1}))
+	good := l.f
+	l.f, err = os.Open(path) // cannot be written
+	require.NoError(t, err)
+	require.Error(t, l.add(Record{Step: 2}))
+	require.Error(t, l.sync())
+	require.NoError(t, l.f.Close())
+	l.f = good
+	require.NoError(t, l.add(Record{Step: 3}))
+	require.NoError(t, l.close())
+	recs, err := ReadLog(path)
+	require.NoError(t, err)
+	require.Equal(t, []Record{{Step: 1}, {Step: 2}, {Step: 3}}, recs)
 }
 
 func FuzzReadLog(f *testing.F) {
@@ -195,7 +226,7 @@ func FuzzReadLog(f *testing.F) {
 		if err != nil {
 			return
 		}
-		require.NoError(t, rewindLog(path, math.MaxInt64))
+		require.NoError(t, rewindLog(durable.Disk{}, path, math.MaxInt64))
 		again, err := ReadLog(path)
 		require.NoError(t, err)
 		require.Equal(t, recs, again)

@@ -145,8 +145,8 @@ func (l *loop) grid(ctx context.Context, weights string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(l.j.Dir, SampleDir, GridName(l.step, weights))
-	return path, picture.WritePNG(path, sheet, &picture.Meta{
+	path := filepath.Join(SampleDir, GridName(l.step, weights))
+	return l.dir.Path(path), picture.ReplacePNG(l.dir, path, sheet, &picture.Meta{
 		Version: l.j.Version, Run: l.j.Name, Checkpoint: l.step, EMA: weights,
 		Objective: string(l.j.Spec.Objective), Schedule: l.j.Spec.ScheduleName(),
 		Sampler: c.Sampler, Steps: c.SampleSteps, Seed: c.Seed, Count: c.SampleCount, Width: w, Height: h,

@@ -6,8 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
+	"slices"
 	"time"
 
 	"unnoise/pipeline/checkpoint"
@@ -45,6 +44,9 @@ type Job struct {
 	Version string        // of the program, likewise
 	Control *Control      // may be nil
 	Events  func(Event)   // may be nil
+	// Saved is the step that a checkpoint is known to have been saved at, 0 for none. Without a checkpoint that can be
+	// used such a run is not begun anew.
+	Saved int64
 	// Describe gives what describes the run, as JSON, to be kept with each checkpoint; may be nil.
 	Describe func() json.RawMessage
 }
@@ -55,12 +57,15 @@ type Outcome struct {
 	Done bool  // all steps of the configuration are done; otherwise it was stopped
 }
 
+// ErrLost is returned for a run that was trained and has no checkpoint that can be used.
+var ErrLost = sentence.Errorf("the run has no checkpoint that can be used")
+
 // ErrDiverged is returned when a run diverged more often than it is mended.
 var ErrDiverged = sentence.Errorf("the training diverged")
 
-// Run trains a job from its newest checkpoint, or from the beginning where there is none, until its last step is done
-// or ctx ends; then it saves, and returns no error. An error means that the run could not go on; what was saved
-// before is still there.
+// Run trains a job from its newest checkpoint that can be used, or from the beginning where none was ever saved, until its
+// last step is done or ctx ends; then it saves, and returns no error. An error means that the run could not go on; what
+// was saved before is still there. Nothing within the run's folder leads out of it: links that do are errors.
 func Run(ctx context.Context, j Job) (Outcome, error) {
 	l, err := open(ctx, j)
 	if err != nil {
@@ -77,7 +82,12 @@ func Run(ctx context.Context, j Job) (Outcome, error) {
 	}
 	// The state is that of the last finished step, whatever happened in the one after.
 	if serr := l.save(context.WithoutCancel(ctx)); serr != nil {
-		err = errors.Join(err, sentence.Errorf("the last checkpoint could not be saved, so the run stands at step %d: %w", l.saved, serr))
+		if l.saved < 0 {
+			serr = sentence.Errorf("no checkpoint could be saved, so the run stands at its beginning: %w", serr)
+		} else {
+			serr = sentence.Errorf("the last checkpoint could not be saved, so the run stands at step %d: %w", l.saved, serr)
+		}
+		return Outcome{Step: max(l.saved, 0)}, errors.Join(err, serr)
 	}
 	return Outcome{Step: l.step, Done: l.step >= j.Config.Steps}, err
 }
@@ -121,10 +131,12 @@ type window struct {
 
 type loop struct {
 	j       Job
+	dir     durable.Disk // the run's folder
 	trainer *program.Trainer
 	net     *program.Net // fed with the weights of the moment; made when first needed
 	feed    *feeder
 	log     *logFile
+	silent  bool // the log could not be written the last time, and that was told
 	ema     PowerEMA
 	proc    diffusion.Process
 	trainIx []int
@@ -132,6 +144,7 @@ type loop struct {
 
 	step   int64 // optimiser steps done
 	saved  int64 // step of the newest checkpoint on disk, -1 for none
+	lost   int64 // step of the newest one that cannot be used, if none can
 	held   float64
 	heldAt int64 // step at which the held-out loss was held, 0 for none
 	c      counters
@@ -199,25 +212,33 @@ func open(ctx context.Context, j Job) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
+	if l.dir, err = durable.Below(j.Dir); err != nil {
+		return l, err
+	}
 	for _, d := range []string{CheckpointDir, SampleDir} {
-		if err := os.MkdirAll(filepath.Join(j.Dir, d), 0o777); err != nil {
+		if err := l.dir.MkdirAll(d); err != nil {
 			return l, sentence.Errorf("the run's folder cannot be written: %w", err)
 		}
-	}
-	if err := durable.Sweep(filepath.Join(j.Dir, SampleDir)); err != nil {
-		return l, err
+		if err := l.dir.Sweep(d); err != nil {
+			return l, err
+		}
 	}
 	if err := l.restore(); err != nil {
 		return l, err
 	}
-	path := filepath.Join(j.Dir, LogName)
-	l.log, err = openLog(path, l.step)
-	if err != nil {
-		return l, sentence.Errorf("the run's log cannot be written: %w", err)
-	}
-	recs, err := ReadLog(path)
+	recs, bad, err := readLog(l.dir, LogName)
 	if err != nil {
 		return l, err
+	}
+	if bad > 0 {
+		l.emit(Warned{Message: sentence.T("damaged lines of the log {{.Path}} are passed over: {{.N}}", "N", bad, "Path", l.dir.Path(LogName))})
+	}
+	if err := l.begun(recs); err != nil {
+		return l, err
+	}
+	l.log, err = openLog(l.dir, LogName, l.step)
+	if err != nil {
+		return l, sentence.Errorf("the run's log cannot be written: %w", err)
 	}
 	for _, r := range recs { // a roll-back since the checkpoint lowered the rate, and the checkpoint cannot know
 		if r.Event == eventRollback && r.Step == l.step && r.LRScale > 0 {
@@ -237,11 +258,15 @@ func (l *loop) close() {
 	if l.log != nil {
 		_ = l.log.close()
 	}
+	if l.dir.Root != nil {
+		_ = l.dir.Root.Close()
+	}
 }
 
-// restore sets the state of the newest valid checkpoint, or the initial one.
+// restore sets the state of the newest checkpoint that can be used, or the initial one. One that cannot be read is passed
+// over as a damaged one is: older ones may be whole. But a newer version's is not: what it holds would be trained again.
 func (l *loop) restore() error {
-	dir := filepath.Join(l.j.Dir, CheckpointDir)
+	dir := l.dir.Path(CheckpointDir)
 	valid, ignored, err := checkpoint.List(dir)
 	if err != nil {
 		return err
@@ -249,18 +274,55 @@ func (l *loop) restore() error {
 	for _, ig := range ignored {
 		l.emit(Warned{Message: sentence.T("{{.Path}} is passed over: {{.Reason}}", "Path", ig.Path, "Reason", ig.Reason)})
 	}
-	for i := len(valid) - 1; i >= 0; i-- {
-		c, err := checkpoint.Load(dir, valid[i].Step)
-		if errors.Is(err, checkpoint.ErrDamaged) {
-			l.emit(Warned{Message: sentence.T("the checkpoint of step {{.Step}} is passed over: {{.Problem}}", "Step", valid[i].Step, "Problem", err), Cause: err})
-			continue
+	for i := len(valid) - 1; i >= -1; i-- {
+		step := int64(-1)
+		if i >= 0 {
+			step = valid[i].Step
+		}
+		for _, ig := range ignored {
+			if ig.Newer && ig.Step > step {
+				return sentence.T("{{.Path}} was saved by a newer Unnoise: go on with that version, or move this checkpoint out of the run to go on without it",
+					"Path", ig.Path).Because(checkpoint.ErrNewer)
+			}
+		}
+		if i < 0 {
+			break
+		}
+		c, err := checkpoint.Load(dir, step)
+		if errors.Is(err, checkpoint.ErrNewer) {
+			return err
 		}
 		if err != nil {
-			return err
+			l.lost = max(l.lost, step)
+			l.emit(Warned{Message: sentence.T("the checkpoint of step {{.Step}} is passed over: {{.Problem}}", "Step", step, "Problem", err), Cause: err})
+			continue
 		}
 		return l.setCheckpoint(*c)
 	}
+	for _, ig := range ignored {
+		l.lost = max(l.lost, ig.Step)
+	}
 	return l.setInitial()
+}
+
+// begun refuses a run without a usable checkpoint that had one: by what is known of it, by what is left of its checkpoints, or
+// by its log, which goes on past the step of the first. Begun anew it would lose its log and, perhaps, what the owner
+// can still bring back.
+func (l *loop) begun(log []Record) error {
+	if l.saved >= 0 {
+		return nil
+	}
+	reached := max(l.j.Saved, l.lost)
+	for _, r := range log {
+		if r.Step >= l.j.Config.SaveEvery {
+			reached = max(reached, r.Step)
+		}
+	}
+	if reached == 0 {
+		return nil
+	}
+	return sentence.T("the run was trained to step {{.Step}} and none of its checkpoints can be used: put one back into {{.Path}} from a copy, or train a new run; nothing was changed",
+		"Step", reached, "Path", l.dir.Path(CheckpointDir)).Because(ErrLost)
 }
 
 func (l *loop) setCheckpoint(c checkpoint.Checkpoint) error {
@@ -368,9 +430,7 @@ func (l *loop) intervals(ctx context.Context, lr float64) error {
 				return err
 			}
 		}
-		if err := l.log.add(rec); err != nil {
-			return sentence.Errorf("the log cannot be written: %w", err)
-		}
+		l.logged(l.log.add(rec))
 		*l.c.Line = window{}
 		l.emit(Logged{rec})
 	}
@@ -507,21 +567,35 @@ func (l *loop) rollBack(ctx context.Context, reason sentence.Text) error {
 	l.c.LRScale, l.c.Rollbacks = k.LRScale/2, k.Rollbacks+1
 	lr := l.j.Config.LR * l.c.LRScale
 	_ = l.log.close()
-	log, err := openLog(filepath.Join(l.j.Dir, LogName), l.step)
-	if err != nil {
-		return err
+	pending := slices.DeleteFunc(l.log.pending, func(r Record) bool { return r.Step > l.step })
+	log, err := openLog(l.dir, LogName, l.step)
+	if err != nil { // perhaps the disk is full: the lines of steps that are done again stay
+		l.logged(err)
+		f, err := l.dir.OpenAppend(LogName)
+		if err != nil {
+			return sentence.Errorf("the run's log cannot be written: %w", err)
+		}
+		log = &logFile{f: f}
 	}
+	log.pending = pending
 	l.log = log
 	rec := Record{
 		Step: l.step, Time: now(), Seconds: l.c.Seconds, LR: lr,
 		Event: eventRollback, LRScale: l.c.LRScale, Rollbacks: l.c.Rollbacks,
 		Reason: fmt.Sprintf("after step %d %s; back to step %d with a learning rate of %.3g", from, reason, l.step, lr),
 	}
-	if err := l.log.add(rec); err != nil {
-		return err
-	}
+	l.logged(l.log.add(rec))
 	l.emit(RolledBack{From: from, To: l.step, LR: lr, Reason: reason})
 	return nil
+}
+
+// logged tells, once, that the log cannot be written: training goes on, and the lines are written when that is possible.
+func (l *loop) logged(err error) {
+	if err != nil && !l.silent {
+		l.emit(Warned{Message: sentence.T("the log {{.Path}} could not be written; training goes on and tries again: {{.Problem}}",
+			"Path", l.dir.Path(LogName), "Problem", err), Cause: err})
+	}
+	l.silent = err != nil
 }
 
 // save writes a checkpoint of the state, unless it is already there.
@@ -531,14 +605,11 @@ func (l *loop) save(ctx context.Context) error {
 	}
 	began := time.Now()
 	l.emit(Working{What: "checkpoint", Total: 1})
-	if err := l.log.sync(); err != nil {
-		return err
-	}
+	l.logged(l.log.sync())
 	extra, err := json.Marshal(l.c)
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(l.j.Dir, CheckpointDir)
 	c := checkpoint.Checkpoint{UNet: l.j.Spec.UNet, State: l.trainer.State(), EMANames: []string{EMAName}, Extra: extra}
 	if l.heldAt == l.step && l.step > 0 && l.held <= math.MaxFloat64 {
 		c.Held = &l.held
@@ -546,8 +617,15 @@ func (l *loop) save(ctx context.Context) error {
 	if l.j.Describe != nil {
 		c.Run = l.j.Describe()
 	}
-	err = checkpoint.Save(dir, l.step, c)
+	if err := l.dir.MkdirAll(CheckpointDir); err != nil {
+		return err
+	}
+	dir, err := l.dir.Sub(CheckpointDir)
 	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Root.Close() }()
+	if err := checkpoint.Save(dir, l.step, c); err != nil {
 		return err
 	}
 	l.saved = l.step

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -605,4 +607,161 @@ func TestErrorsOfTheStepComeThrough(t *testing.T) {
 	out, err := Run(ctx, testJob(t.TempDir(), j.Cache))
 	require.NoError(t, err)
 	require.Equal(t, Outcome{}, out)
+}
+
+// TestWithoutUsableCheckpointsItStops holds that a run that was trained is never begun anew by itself: its log would be gone.
+func TestWithoutUsableCheckpointsItStops(t *testing.T) {
+	cache := makeCache(t, t.TempDir())
+	trained := testJob(t.TempDir(), cache)
+	_, err := Run(t.Context(), trained)
+	require.NoError(t, err)
+	log, err := os.ReadFile(filepath.Join(trained.Dir, LogName))
+	require.NoError(t, err)
+	line, _, _ := bytes.Cut(log, []byte("\n")) // step 4, before the first checkpoint at step 5
+	each := func(t *testing.T, dir string, do func(path string) error) {
+		t.Helper()
+		paths, err := filepath.Glob(filepath.Join(dir, CheckpointDir, "*"))
+		require.NoError(t, err)
+		require.NotEmpty(t, paths)
+		for _, p := range paths {
+			require.NoError(t, do(p))
+		}
+	}
+	for name, change := range map[string]func(t *testing.T, j *Job){
+		"removed": func(t *testing.T, j *Job) { each(t, j.Dir, os.RemoveAll) },
+		"cut": func(t *testing.T, j *Job) {
+			each(t, j.Dir, func(p string) error { return os.Truncate(filepath.Join(p, "weights.safetensors"), 100) })
+		},
+		"damaged": func(t *testing.T, j *Job) {
+			each(t, j.Dir, func(p string) error {
+				b, err := os.ReadFile(filepath.Join(p, "weights.safetensors"))
+				b[len(b)-5] ^= 1
+				return errors.Join(err, os.WriteFile(filepath.Join(p, "weights.safetensors"), b, 0o600))
+			})
+		},
+		"damaged, without a log": func(t *testing.T, j *Job) {
+			require.NoError(t, os.Remove(filepath.Join(j.Dir, LogName)))
+			each(t, j.Dir, func(p string) error { return os.Remove(filepath.Join(p, "state.json")) })
+		},
+		"stopped early, then removed": func(t *testing.T, j *Job) {
+			each(t, j.Dir, os.RemoveAll)
+			require.NoError(t, os.WriteFile(filepath.Join(j.Dir, LogName), append(line, '\n'), 0o600))
+			j.Saved = 4
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := trained
+			j.Dir = t.TempDir()
+			require.NoError(t, os.CopyFS(j.Dir, os.DirFS(trained.Dir)))
+			change(t, &j)
+			before, _ := os.ReadFile(filepath.Join(j.Dir, LogName))
+			for range 2 {
+				_, err := Run(t.Context(), j)
+				require.ErrorIs(t, err, ErrLost)
+				require.ErrorContains(t, err, filepath.Join(j.Dir, CheckpointDir))
+				after, _ := os.ReadFile(filepath.Join(j.Dir, LogName))
+				require.Equal(t, before, after)
+			}
+		})
+	}
+
+	// Killed before its first checkpoint, a run begins anew.
+	j := trained
+	j.Dir = t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(j.Dir, LogName), append(line, '\n'), 0o600))
+	_, err = Run(t.Context(), j)
+	require.NoError(t, err)
+	require.Equal(t, outcomeOf(t, trained.Dir), outcomeOf(t, j.Dir))
+}
+
+// TestNewerCheckpointIsNotTrainedAgain holds that what a newer version saved is neither passed over nor replaced.
+func TestNewerCheckpointIsNotTrainedAgain(t *testing.T) {
+	cache := makeCache(t, t.TempDir())
+	j := testJob(t.TempDir(), cache)
+	_, err := Run(t.Context(), j)
+	require.NoError(t, err)
+	path := filepath.Join(j.Dir, CheckpointDir, "000024", "manifest.json")
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	newer := bytes.Replace(b, []byte(`"format": 1`), []byte(`"format": 2`), 1)
+	require.NotEqual(t, b, newer)
+	require.NoError(t, os.WriteFile(path, newer, 0o600))
+	j.Config.Steps = 30
+	_, err = Run(t.Context(), j)
+	require.ErrorIs(t, err, checkpoint.ErrNewer)
+	require.ErrorContains(t, err, "000024 was saved by a newer Unnoise")
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, newer, got)
+}
+
+// TestDamagedLogDoesNotBlock holds that a run goes on, and tells it, when a line of its log is damaged.
+func TestDamagedLogDoesNotBlock(t *testing.T) {
+	cache := makeCache(t, t.TempDir())
+	want := unbroken(t, cache)
+	j := testJob(t.TempDir(), cache)
+	j.Config.Steps = 15
+	_, err := Run(t.Context(), j)
+	require.NoError(t, err)
+	path := filepath.Join(j.Dir, LogName)
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	b[10] ^= 0x80
+	require.NoError(t, os.WriteFile(path, b, 0o600))
+	j.Config.Steps = 24
+	var warned []string
+	j.Events = func(e Event) {
+		if w, ok := e.(Warned); ok {
+			warned = append(warned, w.Message.String())
+		}
+	}
+	_, err = Run(t.Context(), j)
+	require.NoError(t, err)
+	require.Equal(t, []string{"damaged lines of the log " + path + " are passed over: 1"}, warned)
+	got := outcomeOf(t, j.Dir)
+	require.Equal(t, want.state, got.state)
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.True(t, bytes.HasPrefix(after, b[:100]), "the rest stays")
+}
+
+// TestNothingLeadsOutOfTheRun holds that links in a run that came from elsewhere are not followed out of it.
+func TestNothingLeadsOutOfTheRun(t *testing.T) {
+	cache := makeCache(t, t.TempDir())
+	trained := testJob(t.TempDir(), cache)
+	trained.Config.Steps = 5
+	_, err := Run(t.Context(), trained)
+	require.NoError(t, err)
+	for _, name := range []string{LogName, SampleDir, CheckpointDir} {
+		t.Run(name, func(t *testing.T) {
+			outside, j := t.TempDir(), trained
+			j.Config.Steps, j.Dir = 10, t.TempDir()
+			require.NoError(t, os.CopyFS(j.Dir, os.DirFS(trained.Dir)))
+			require.NoError(t, os.Rename(filepath.Join(j.Dir, name), filepath.Join(outside, name)))
+			require.NoError(t, os.Symlink(filepath.Join(outside, name), filepath.Join(j.Dir, name)))
+			if name != LogName {
+				require.NoError(t, os.Mkdir(filepath.Join(outside, name, ".tmp-unnoise-draft-0123abcd"), 0o700))
+			}
+			before := tree(t, outside)
+			_, err := Run(t.Context(), j)
+			require.Error(t, err)
+			require.Equal(t, before, tree(t, outside))
+		})
+	}
+}
+
+// tree is the content of all files below a folder.
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			out[path] = "folder"
+			return err
+		}
+		b, err := os.ReadFile(path)
+		out[path] = string(b)
+		return err
+	}))
+	return out
 }
