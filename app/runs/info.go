@@ -107,6 +107,9 @@ func NewInfo(preset string, o model.Options, c train.Config, src Source) (Info, 
 	if err != nil {
 		return Info{}, err
 	}
+	if err := o.Preprocess.Validate(); err != nil {
+		return Info{}, model.Unusable("fit", "%w", err)
+	}
 	if err := c.Validate(); err != nil {
 		return Info{}, err
 	}

@@ -175,7 +175,11 @@ func TestTrainRefuses(t *testing.T) {
 		{2, `"more" is one word too many`, []string{"--data", data, "--run", fresh, "more"}},
 		{1, "does not exist", []string{"--run", fresh, "--resume"}},
 		{1, taken + " is not a run", []string{"--run", taken, "--resume"}},
-		{2, "--lr cannot be given with --resume", []string{"--run", taken, "--resume", "--lr", "1"}},
+		{2, `fit "squeeze" is unknown`, []string{"--data", data, "--run", fresh, "--fit", "squeeze"}},
+		{2, `there is no loss weighting "snr"`, []string{"--data", data, "--run", fresh, "--weighting", "snr"}},
+		{2, "holding out 1 of the pictures", []string{"--data", data, "--run", fresh, "--held-out", "1"}},
+		{2, "a checkpoint every 0 steps", []string{"--data", data, "--run", fresh, "--save-every", "0"}},
+		{2, "samples every -1 steps", []string{"--data", data, "--run", fresh, "--sample-every", "-1"}},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			refused(t, c.code, c.want, append([]string{"train"}, c.args...)...)
@@ -443,6 +447,56 @@ func TestResumeWithMoreSteps(t *testing.T) {
 	code, stdout, stderr = cli("train", "--run", run, "--resume")
 	require.Zero(t, code, stderr)
 	require.Contains(t, stdout, "Done: 5 steps")
+}
+
+// The run's own flags may be repeated, in whatever form; another value is refused, with both named, and changes nothing.
+func TestResumeWithTheSameFlags(t *testing.T) {
+	run := trainedRun(t)
+	before := snapshot(t, run)
+	for flag, has := range map[string]struct{ other, own string }{
+		"lr": {"0.5", "0.001"}, "batch": {"8", "4"}, "size": {"16x8", "8"}, "seed": {"6", "5"}, "preset": {"small", "tiny"},
+		"objective": {"eps", "v"}, "schedule": {"linear", "cosine"}, "weighting": {"min-snr", "simple"}, "fit": {"stretch", "crop"},
+		"channels": {"1", "3"}, "held-out": {"0.5", "0.05"}, "save-every": {"7", "250"}, "sample-every": {"7", "250"}, "warmup": {"7", "100"},
+		"keep-last": {"9", "3"}, "keep-every": {"9", "2500"}, "data": {run, filepath.Join(trained.dir, "pictures")},
+	} {
+		refused(t, 2, "--"+flag+" "+has.other+": the run has "+has.own, "train", "--run", run, "--resume", "--"+flag, has.other)
+	}
+	for _, flag := range []string{"flip", "augment", "classes=false"} {
+		refused(t, 2, "and keeps what it began with", "train", "--run", run, "--resume", "--"+flag)
+	}
+	require.Equal(t, before, snapshot(t, run))
+
+	code, stdout, stderr := cli("train", "--data", filepath.Join(trained.dir, ".", "pictures")+"/", "--run", run, "--resume", "--preset", "tiny", "--size", "8x8",
+		"--steps", "4", "--batch", "4", "--seed", "5", "--lr", "1e-3", "--flip=false", "--classes", "--fit", "crop", "--held-out", "0.050",
+		"--weighting", "simple", "--objective", "v", "--save-every", "250")
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, "Done: 4 steps")
+}
+
+// What the window can set, a flag can.
+func TestTrainFlags(t *testing.T) {
+	dir := t.TempDir()
+	run := filepath.Join(dir, "run")
+	code, _, stderr := cli("train", "--data", pictures(t, filepath.Join(dir, "pictures"), 24), "--run", run, "--size", "8", "--steps", "2", "--batch", "4",
+		"--weighting", "min-snr", "--held-out", "0.25", "--augment", "--flip", "--fit", "stretch", "--save-every", "1", "--sample-every", "2",
+		"--warmup", "1", "--keep-last", "2", "--keep-every", "0", "--classes=false")
+	require.Zero(t, code, stderr)
+	r, err := runs.Open(run)
+	require.NoError(t, err)
+	i := r.Info()
+	require.EqualValues(t, "min-snr", i.Model.Weighting)
+	require.InDelta(t, 0.25, i.Train.HeldOut, 0)
+	require.True(t, i.Model.Preprocess.Augment)
+	require.True(t, i.Model.Preprocess.Flip)
+	require.Equal(t, "stretch", i.Model.Preprocess.Fit)
+	require.Empty(t, i.Model.Classes)
+	require.EqualValues(t, 1, i.Train.Warmup)
+	require.Equal(t, 2, i.Train.KeepLast)
+	require.DirExists(t, filepath.Join(run, "checkpoints", "000001"))
+	require.DirExists(t, filepath.Join(run, "checkpoints", "000002"))
+	grids, err := filepath.Glob(filepath.Join(run, "samples", "*.png"))
+	require.NoError(t, err)
+	require.NotEmpty(t, grids)
 }
 
 // The best checkpoint by held-out loss can be asked for by that name.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,24 +78,76 @@ func computeFlags(c *cobra.Command, to *model.Compute) {
 var devices = []string{"cpu"}
 
 type trainFlags struct {
-	data, run, preset   string
-	size                sizeFlag
-	channels            int
-	steps               int64
-	within              time.Duration
-	batch               int
-	seed                uint64
-	objective, schedule string
-	lr                  float64
-	resume              bool
-	compute             model.Compute
+	data, run, preset              string
+	size                           sizeFlag
+	channels                       int
+	fit                            string
+	flip, augment, classes         bool
+	steps                          int64
+	within                         time.Duration
+	batch                          int
+	seed                           uint64
+	objective, schedule, weighting string
+	lr, heldOut                    float64
+	warmup                         int64
+	saveEvery, sampleEvery         int64
+	keepLast                       int
+	keepEvery                      int64
+	resume                         bool
+	compute                        model.Compute
 }
 
 // maxWithin bounds --for.
 const maxWithin = 30 * 24 * time.Hour
 
-// fixed are the flags that a run keeps from its beginning.
-var fixed = []string{"preset", "size", "channels", "batch", "seed", "objective", "schedule", "lr", "data"}
+// kept is what a run has of each flag that it keeps from its beginning, as the flag would be written.
+func kept(i runs.Info) map[string]string {
+	c, p := i.Train, i.Model.Preprocess
+	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	return map[string]string{
+		"data": i.Data.Path, "preset": i.Model.Preset, "size": sizeFlag{p.Width, p.Height}.String(), "channels": strconv.Itoa(p.Channels),
+		"fit": p.Fit, "flip": strconv.FormatBool(p.Flip), "augment": strconv.FormatBool(p.Augment),
+		"classes": strconv.FormatBool(len(i.Model.Classes) > 0), "batch": strconv.Itoa(c.Batch), "seed": strconv.FormatUint(c.Seed, 10),
+		"objective": string(i.Model.Objective), "schedule": i.Model.Schedule, "weighting": string(i.Model.Weighting),
+		"lr": number(c.LR), "warmup": fmt.Sprint(c.Warmup), "held-out": number(c.HeldOut),
+		"save-every": fmt.Sprint(c.SaveEvery), "sample-every": fmt.Sprint(c.SampleEvery),
+		"keep-last": fmt.Sprint(c.KeepLast), "keep-every": fmt.Sprint(c.KeepEvery),
+	}
+}
+
+// differing refuses the flags given that are not the run's own.
+func differing(cmd *cobra.Command, i runs.Info) error {
+	has := kept(i)
+	for _, name := range slices.Sorted(maps.Keys(has)) {
+		f := cmd.Flags().Lookup(name)
+		if !f.Changed || f.Value.String() == has[name] {
+			continue
+		}
+		given := f.Value.String()
+		switch name {
+		case "data":
+			if sameFile(given, has[name]) {
+				continue
+			}
+		case "classes": // a folder without classes has none to learn
+			if given == "true" {
+				continue
+			}
+		}
+		return usage("--%s %s: the run has %s and keeps what it began with; only --steps or --for, --threads and --device may change", name, given, has[name])
+	}
+	return nil
+}
+
+// sameFile reports whether two paths lead to one place.
+func sameFile(a, b string) bool {
+	if abs, err := filepath.Abs(a); err == nil && abs == b {
+		return true
+	}
+	one, err1 := os.Stat(a)
+	two, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(one, two)
+}
 
 func (a *app) train() *cobra.Command {
 	var f trainFlags
@@ -131,19 +184,31 @@ the same result as if it never had. A second Ctrl-C leaves at once.`,
 			return a.newRun(cmd, f)
 		},
 	}
+	usual := train.Defaults(model.Preset{}) // of what no preset changes
 	fl := c.Flags()
 	fl.StringVar(&f.data, "data", "", "folder, .zip or IDX file with the pictures")
 	fl.StringVar(&f.run, "run", "", "folder of the run, made new")
 	fl.StringVar(&f.preset, "preset", model.DefaultPreset, "architecture and its settings: "+strings.Join(model.PresetNames(), ", "))
 	fl.Var(&f.size, "size", "size of the pictures in pixels (default: what suits the pictures)")
 	fl.IntVar(&f.channels, "channels", 0, "1 (gray), 3 (colour) or 4 (with transparency) (default: what suits the pictures)")
+	fl.StringVar(&f.fit, "fit", data.Crop, "how pictures of another shape are brought to this size: "+strings.Join([]string{data.Crop, data.Fit, data.Stretch}, ", "))
+	fl.BoolVar(&f.flip, "flip", false, "show each picture mirrored half of the time")
+	fl.BoolVar(&f.augment, "augment", false, "turn and mirror pictures and tell the network, so that samples stay upright")
+	fl.BoolVar(&f.classes, "classes", true, "learn to tell the classes apart, where there are any")
 	fl.Int64Var(&f.steps, "steps", 0, "training steps (default: the preset's)")
 	fl.DurationVar(&f.within, "for", 0, "instead of --steps: as many as fit into a time, such as 1h or 90m, measured at the start")
 	fl.IntVar(&f.batch, "batch", 0, "pictures per step (default: the preset's)")
 	fl.Uint64Var(&f.seed, "seed", 0, "number that fixes everything that is drawn by chance")
 	fl.StringVar(&f.objective, "objective", "", "what the network predicts: eps, x0, v or edm (default: the preset's)")
 	fl.StringVar(&f.schedule, "schedule", "", "noise schedule: "+strings.Join(diffusion.ScheduleNames(), ", ")+" (default: the preset's)")
+	fl.StringVar(&f.weighting, "weighting", "", "how much each noise level counts: simple or min-snr (default: the preset's)")
 	fl.Float64Var(&f.lr, "lr", 0, "learning rate (default: the preset's)")
+	fl.Int64Var(&f.warmup, "warmup", usual.Warmup, "steps over which the learning rate rises from nothing")
+	fl.Float64Var(&f.heldOut, "held-out", usual.HeldOut, "share of the pictures that is not trained on but measured, from 0 to below 1")
+	fl.Int64Var(&f.saveEvery, "save-every", usual.SaveEvery, "steps between checkpoints")
+	fl.Int64Var(&f.sampleEvery, "sample-every", usual.SampleEvery, "steps between grids of samples and measures of the held-out loss")
+	fl.IntVar(&f.keepLast, "keep-last", usual.KeepLast, "how many of the newest checkpoints are kept")
+	fl.Int64Var(&f.keepEvery, "keep-every", usual.KeepEvery, "checkpoints at multiples of so many steps are kept for good; 0 keeps none")
 	fl.BoolVar(&f.resume, "resume", false, "go on with a run that was begun")
 	computeFlags(c, &f.compute)
 	a.jsonFlag(c)
@@ -165,8 +230,10 @@ func (a *app) newRun(cmd *cobra.Command, f trainFlags) error {
 	set(cmd, "steps", &c.Steps, f.steps)
 	set(cmd, "batch", &c.Batch, f.batch)
 	set(cmd, "lr", &c.LR, f.lr)
-	o := model.Options{Objective: diffusion.Objective(f.objective), Schedule: f.schedule}
-	o.Preprocess = data.Preprocess{Width: 32, Height: 32, Channels: 3, Fit: data.Crop}
+	c.Warmup, c.HeldOut, c.SaveEvery, c.SampleEvery, c.KeepLast, c.KeepEvery = f.warmup, f.heldOut, f.saveEvery, f.sampleEvery, f.keepLast, f.keepEvery
+	c.LogEvery = min(c.LogEvery, max(1, c.SampleEvery)) // the log tells of each measure
+	o := model.Options{Objective: diffusion.Objective(f.objective), Schedule: f.schedule, Weighting: diffusion.Weighting(f.weighting)}
+	o.Preprocess = data.Preprocess{Width: 32, Height: 32, Channels: 3, Fit: f.fit, Flip: f.flip, Augment: f.augment}
 	set(cmd, "size", &o.Preprocess.Width, f.size.w)
 	set(cmd, "size", &o.Preprocess.Height, f.size.h)
 	set(cmd, "channels", &o.Preprocess.Channels, f.channels)
@@ -200,8 +267,10 @@ func (a *app) newRun(cmd *cobra.Command, f trainFlags) error {
 		o.Preprocess.Channels = s.Channels
 	}
 	o.Preprocess.Background = rep.Background
-	for _, k := range rep.Classes {
-		o.Classes = append(o.Classes, k.Name)
+	if f.classes {
+		for _, k := range rep.Classes {
+			o.Classes = append(o.Classes, k.Name)
+		}
 	}
 	info, err := runs.NewInfo(f.preset, o, c, runs.Source{Path: abs})
 	if err != nil {
@@ -230,13 +299,11 @@ func (a *app) newRun(cmd *cobra.Command, f trainFlags) error {
 }
 
 func (a *app) resumeRun(cmd *cobra.Command, f trainFlags) error {
-	for _, n := range fixed {
-		if cmd.Flags().Changed(n) {
-			return usage("--%s cannot be given with --resume: a run keeps what it began with; only --steps or --for, --threads and --device may change", n)
-		}
-	}
 	r, err := runs.Open(f.run)
 	if err != nil {
+		return err
+	}
+	if err := differing(cmd, r.Info()); err != nil {
 		return err
 	}
 	if cmd.Flags().Changed("steps") {
