@@ -14,7 +14,7 @@ COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 # no_metadata: the window must not look for FyneApp.toml in the source folder.
 BUILD   := $(GO) build -buildvcs=false -tags no_metadata -ldflags '-X main.version=$(VERSION) -X main.commit=$(COMMIT)'
 
-.PHONY: run build test lint fmt fuzz soak bench dist clean library system-build system-run system-test system-bench
+.PHONY: run build test lint fmt fuzz soak faults bench dist clean library system-build system-run system-test system-bench
 
 run: build library
 	@if [ -n "$$DISPLAY" ] || [ "$$(uname)" = Darwin ]; then bin/unnoise; else bin/unnoise demo; fi
@@ -37,6 +37,10 @@ fuzz:
 # Kills the program N times at moments that SEED fixes, and looks after each kill whether anything is lost.
 soak: build library
 	$(GO) run -buildvcs=false -tags no_metadata ./bench/soak -n $(N) -seed $(SEED)
+
+# Lets every system call fail in turn, or be the last of the process, in all that the program does. It takes hours.
+faults: system-test library
+	$(GO) test -buildvcs=false -tags no_metadata -timeout 24h -v ./bench/soak -run TestEveryCallFails -every
 
 bench: system-bench build library
 	bench/run
