@@ -8,6 +8,8 @@ SEED     ?= 1
 # Tools, pinned. gofumpt is the one inside golangci-lint.
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := .tools/golangci-lint-$(GOLANGCI_VERSION)
+VULNCHECK_VERSION := v1.9.0
+VULNCHECK         := .tools/govulncheck-$(VULNCHECK_VERSION)
 
 VERSION := $(shell sed -n 's/^ *Version *= *"\(.*\)"/\1/p' FyneApp.toml)
 COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
@@ -25,8 +27,9 @@ build: system-build
 test: system-test build library
 	.ci/test
 
-lint: system-build $(GOLANGCI)
+lint: system-build $(GOLANGCI) $(VULNCHECK)
 	$(GOLANGCI) run
+	.ci/vulnerabilities $(VULNCHECK)
 
 fmt: $(GOLANGCI)
 	$(GOLANGCI) fmt
@@ -71,3 +74,7 @@ system-bench:
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv .tools/golangci-lint $@
+
+$(VULNCHECK):
+	GOBIN=$(CURDIR)/.tools $(GO) install golang.org/x/vuln/cmd/govulncheck@$(VULNCHECK_VERSION)
+	mv .tools/govulncheck $@
