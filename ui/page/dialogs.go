@@ -4,7 +4,12 @@ import (
 	"slices"
 
 	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/dialog"
+	"fyne.io/fyne/v2/lang"
+	"fyne.io/fyne/v2/widget"
+
+	"unnoise/ui/kit"
 )
 
 // shownDialog is a dialog and the layer of the window it is on.
@@ -29,4 +34,14 @@ func (s *Services) Escape() bool {
 		return true
 	}
 	return false
+}
+
+// Help is a small button that says what a chart shows.
+func (s *Services) Help(title, text string) fyne.CanvasObject {
+	b := kit.Button("?", nil, widget.LowImportance, func() {
+		d := dialog.NewCustom(title, lang.L("Close"), kit.Text(text), s.Window)
+		d.Resize(fyne.NewSize(460, 0))
+		s.ShowDialog(d)
+	})
+	return container.NewCenter(container.NewGridWrap(fyne.NewSize(28, 28), b))
 }

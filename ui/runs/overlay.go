@@ -162,6 +162,7 @@ func (o *overlay) draw() {
 	if o.byTime {
 		o.plot.XFormat, o.plot.XTitle = plot.Duration, ""
 	}
+	o.plot.YTitle = []string{lang.L("mean squared error per value"), lang.L("mean squared error per value"), lang.L("norm of the gradient")}[o.metric]
 	var series []plot.Series
 	for i, id := range o.order {
 		r, ok := o.p.run(id)

@@ -19,12 +19,17 @@ type Bars struct {
 	widget.BaseWidget
 	// Low and High name the two ends of the bands.
 	Low, High string
+	// Now and Before name the values and those of before in the legend.
+	Now, Before string
 
 	values, before []float64
 	names          []string
 	hover          int
 	low, high      *canvas.Text
 	info           *canvas.Text
+	top, bottom    *canvas.Text // of the vertical axis
+	keys           [2]*canvas.Text
+	swatches       [2]*canvas.Rectangle
 	raster         *canvas.Raster
 }
 
@@ -57,7 +62,8 @@ func (b *Bars) MouseMoved(e *desktop.MouseEvent) {
 	if n == 0 || b.Size().Width <= 0 {
 		return
 	}
-	h := min(max(int(e.Position.X/b.Size().Width*float32(n)), 0), n-1)
+	left := b.axis()
+	h := min(max(int((e.Position.X-left)/max(b.Size().Width-left, 1)*float32(n)), 0), n-1)
 	if h != b.hover {
 		b.hover = h
 		b.Refresh()
@@ -74,6 +80,10 @@ func (b *Bars) MouseOut() {
 func (b *Bars) CreateRenderer() fyne.WidgetRenderer {
 	b.low, b.high, b.info = canvas.NewText("", color.Transparent), canvas.NewText("", color.Transparent), canvas.NewText("", color.Transparent)
 	b.high.Alignment = fyne.TextAlignTrailing
+	b.top, b.bottom = canvas.NewText("", color.Transparent), canvas.NewText("", color.Transparent)
+	for i := range b.keys {
+		b.keys[i], b.swatches[i] = canvas.NewText("", color.Transparent), canvas.NewRectangle(color.Transparent)
+	}
 	b.raster = crisp(b.draw)
 	r := &barsRenderer{b: b}
 	r.style()
@@ -83,29 +93,60 @@ func (b *Bars) CreateRenderer() fyne.WidgetRenderer {
 type barsRenderer struct{ b *Bars }
 
 func (r *barsRenderer) Layout(s fyne.Size) {
-	h := textSize() * 1.5
-	r.b.info.Move(fyne.NewPos(0, 0))
-	r.b.info.Resize(fyne.NewSize(s.Width, h))
-	r.b.raster.Move(fyne.NewPos(0, h))
-	r.b.raster.Resize(fyne.NewSize(s.Width, max(s.Height-2*h, 1)))
-	r.b.low.Move(fyne.NewPos(0, s.Height-h))
-	r.b.low.Resize(fyne.NewSize(s.Width/2, h))
-	r.b.high.Move(fyne.NewPos(s.Width/2, s.Height-h))
-	r.b.high.Resize(fyne.NewSize(s.Width/2, h))
+	b, h := r.b, textSize()*1.5
+	left := b.axis()
+	b.info.Move(fyne.NewPos(0, 0))
+	b.info.Resize(fyne.NewSize(s.Width, h))
+	x := float32(0)
+	for i, k := range b.keys {
+		b.swatches[i].Move(fyne.NewPos(x, h/2-4))
+		b.swatches[i].Resize(fyne.NewSize(8, 8))
+		k.Move(fyne.NewPos(x+12, 0))
+		k.Resize(k.MinSize())
+		x += 24 + k.MinSize().Width
+	}
+	b.raster.Move(fyne.NewPos(left, h))
+	b.raster.Resize(fyne.NewSize(max(s.Width-left, 1), max(s.Height-2*h, 1)))
+	b.top.Move(fyne.NewPos(0, h))
+	b.bottom.Move(fyne.NewPos(0, s.Height-2*h))
+	b.low.Move(fyne.NewPos(left, s.Height-h))
+	b.low.Resize(fyne.NewSize((s.Width-left)/2, h))
+	b.high.Move(fyne.NewPos(left+(s.Width-left)/2, s.Height-h))
+	b.high.Resize(fyne.NewSize((s.Width-left)/2, h))
+}
+
+// axis is the width of the vertical axis's labels.
+func (b *Bars) axis() float32 {
+	if b.top.Text == "" {
+		return 0
+	}
+	return max(b.top.MinSize().Width, b.bottom.MinSize().Width) + 6
 }
 
 func (r *barsRenderer) MinSize() fyne.Size { return r.b.MinSize() }
 func (r *barsRenderer) Destroy()           {}
 func (r *barsRenderer) Objects() []fyne.CanvasObject {
-	return []fyne.CanvasObject{r.b.raster, r.b.low, r.b.high, r.b.info}
+	b := r.b
+	return []fyne.CanvasObject{b.raster, b.low, b.high, b.info, b.top, b.bottom, b.keys[0], b.keys[1], b.swatches[0], b.swatches[1]}
 }
 
 func (r *barsRenderer) style() {
 	b := r.b
-	for _, t := range []*canvas.Text{b.low, b.high, b.info} {
+	for _, t := range []*canvas.Text{b.low, b.high, b.info, b.top, b.bottom, b.keys[0], b.keys[1]} {
 		t.Color, t.TextSize = themed(theme.ColorNamePlaceHolder), textSize()
 	}
 	b.low.Text, b.high.Text, b.info.Text = b.Low, b.High, ""
+	b.top.Text, b.bottom.Text = "", ""
+	if low, top := b.span(); top > 0 {
+		b.top.Text, b.bottom.Text = fewDigits(top), fewDigits(low)
+	}
+	b.swatches[0].FillColor, b.swatches[1].FillColor = Color(0), withAlpha(themed(theme.ColorNameForeground), 0.2)
+	b.keys[0].Text, b.keys[1].Text = b.Now, b.Before
+	hovered := b.hover >= 0 && b.hover < len(b.values)
+	for i := range b.keys { // the value under the pointer takes the legend's place
+		b.keys[i].Hidden = hovered || len(b.values) == 0 || i == 1 && len(b.before) == 0
+		b.swatches[i].Hidden = b.keys[i].Hidden
+	}
 	if h := b.hover; h >= 0 && h < len(b.values) {
 		b.info.Color = themed(theme.ColorNameForeground)
 		if h < len(b.names) {
@@ -120,8 +161,12 @@ func (r *barsRenderer) style() {
 
 func (r *barsRenderer) Refresh() {
 	r.style()
+	r.Layout(r.b.Size()) // the axis may have become wider
 	canvas.Refresh(r.b)
 }
+
+// fewDigits prints an axis's end with two significant digits.
+func fewDigits(y float64) string { return Number(y, math.Pow(10, math.Floor(math.Log10(y))-1)) }
 
 func fourDigits(y float64) string {
 	if !finite(y) {
@@ -130,9 +175,9 @@ func fourDigits(y float64) string {
 	return Number(y, math.Pow(10, math.Floor(math.Log10(math.Max(math.Abs(y), 1e-300)))-3))
 }
 
-func (b *Bars) draw(w, h int) image.Image {
-	img := image.NewRGBA(image.Rect(0, 0, max(w, 1), max(h, 1)))
-	n, top, low := len(b.values), 0.0, math.Inf(1)
+// span is the range of the vertical axis; the lowest bar still shows.
+func (b *Bars) span() (low, top float64) {
+	low = math.Inf(1)
 	for _, vs := range [][]float64{b.values, b.before} {
 		for _, v := range vs {
 			if finite(v) && v > 0 {
@@ -140,7 +185,13 @@ func (b *Bars) draw(w, h int) image.Image {
 			}
 		}
 	}
-	low /= 1.6 // the lowest bar still shows
+	return low / 1.6, top
+}
+
+func (b *Bars) draw(w, h int) image.Image {
+	img := image.NewRGBA(image.Rect(0, 0, max(w, 1), max(h, 1)))
+	n := len(b.values)
+	low, top := b.span()
 	draw.Draw(img, image.Rect(0, h-1, w, h), &image.Uniform{withAlpha(themed(theme.ColorNameForeground), 0.25)}, image.Point{}, draw.Over)
 	if n == 0 || top <= 0 {
 		return img
@@ -174,33 +225,154 @@ func (b *Bars) draw(w, h int) image.Image {
 // scaled on its own so that progress shows at every level, dark for high and bright for low.
 type Heat struct {
 	widget.BaseWidget
-	raster  *canvas.Raster
-	columns [][]float64
+	// Low and High name the ends of the noise, Worse and Better those of the colour bar; Moment prints a column's place.
+	Low, High, Worse, Better string
+	Moment                   func(x float64) string
+
+	raster, bar           *canvas.Raster
+	low, high             *canvas.Text
+	from, to              *canvas.Text
+	worse, better         *canvas.Text
+	info                  *canvas.Text
+	columns               [][]float64
+	at                    []float64 // place of each column in time
+	hoverColumn, hoverRow int
 }
 
-// NewHeat returns an empty chart.
-func NewHeat() *Heat {
-	h := &Heat{}
+// NewHeat returns an empty chart whose rows run from low to high noise.
+func NewHeat(low, high string) *Heat {
+	h := &Heat{Low: low, High: high, Moment: func(x float64) string { return Number(x, 1) }, hoverColumn: -1}
 	h.ExtendBaseWidget(h)
 	return h
 }
 
-// Set gives one column of values, lowest noise first, for each moment.
-func (h *Heat) Set(columns [][]float64) {
-	h.columns = columns
+// Set gives one column of values, lowest noise first, for each moment, and the moments.
+func (h *Heat) Set(columns [][]float64, at []float64) {
+	h.columns, h.at = columns, at
 	h.Refresh()
 }
 
 // MinSize is that of a small chart.
 func (h *Heat) MinSize() fyne.Size {
 	h.ExtendBaseWidget(h)
-	return fyne.NewSize(60, 60)
+	return fyne.NewSize(80, 70)
+}
+
+// MouseIn shows the value under the pointer.
+func (h *Heat) MouseIn(e *desktop.MouseEvent) { h.MouseMoved(e) }
+
+// MouseMoved shows the value under the pointer.
+func (h *Heat) MouseMoved(e *desktop.MouseEvent) {
+	cols := len(h.columns)
+	if cols == 0 || h.raster == nil {
+		return
+	}
+	at, size := e.Position.Subtract(h.raster.Position()), h.raster.Size()
+	c, r := -1, -1
+	if at.X >= 0 && at.Y >= 0 && at.X < size.Width && at.Y < size.Height {
+		c = min(int(at.X/size.Width*float32(cols)), cols-1)
+		rows := len(h.columns[c])
+		r = rows - 1 - int(at.Y/size.Height*float32(rows))
+	}
+	if c != h.hoverColumn || r != h.hoverRow {
+		h.hoverColumn, h.hoverRow = c, r
+		h.Refresh()
+	}
+}
+
+// MouseOut hides the read-out.
+func (h *Heat) MouseOut() {
+	h.hoverColumn = -1
+	h.Refresh()
 }
 
 // CreateRenderer builds the canvas objects.
 func (h *Heat) CreateRenderer() fyne.WidgetRenderer {
+	for _, t := range []**canvas.Text{&h.low, &h.high, &h.from, &h.to, &h.worse, &h.better, &h.info} {
+		*t = canvas.NewText("", color.Transparent)
+	}
+	h.to.Alignment, h.better.Alignment = fyne.TextAlignTrailing, fyne.TextAlignLeading
 	h.raster = crisp(h.draw)
-	return widget.NewSimpleRenderer(h.raster)
+	h.bar = crisp(func(w, hgt int) image.Image {
+		img := image.NewRGBA(image.Rect(0, 0, max(w, 1), max(hgt, 1)))
+		for x := range w {
+			for y := range hgt {
+				img.SetRGBA(x, y, heatColor(float64(x)/float64(max(w-1, 1))))
+			}
+		}
+		return img
+	})
+	r := &heatRenderer{h}
+	r.style()
+	return r
+}
+
+type heatRenderer struct{ h *Heat }
+
+func (r *heatRenderer) Layout(s fyne.Size) {
+	h, line := r.h, textSize()*1.5
+	left := max(h.low.MinSize().Width, h.high.MinSize().Width) + 6
+	if h.low.Text == "" || left > s.Width/2 {
+		left = 0
+	}
+	h.low.Hidden, h.high.Hidden = left == 0, left == 0
+	// the colour bar, or the value under the pointer, above; the moments below
+	h.info.Move(fyne.NewPos(0, 0))
+	h.info.Resize(fyne.NewSize(s.Width, line))
+	bar := min(max(s.Width/5, 24), 90)
+	h.worse.Move(fyne.NewPos(0, 0))
+	x := h.worse.MinSize().Width + 6
+	h.bar.Move(fyne.NewPos(x, line/2-4))
+	h.bar.Resize(fyne.NewSize(bar, 8))
+	h.better.Move(fyne.NewPos(x+bar+6, 0))
+	h.raster.Move(fyne.NewPos(left, line))
+	h.raster.Resize(fyne.NewSize(max(s.Width-left, 1), max(s.Height-2*line, 1)))
+	h.high.Move(fyne.NewPos(0, line))
+	h.low.Move(fyne.NewPos(0, s.Height-2*line))
+	h.from.Move(fyne.NewPos(left, s.Height-line))
+	h.to.Move(fyne.NewPos(left, s.Height-line))
+	h.to.Resize(fyne.NewSize(max(s.Width-left, 1), line))
+}
+
+func (r *heatRenderer) MinSize() fyne.Size { return r.h.MinSize() }
+func (r *heatRenderer) Destroy()           {}
+func (r *heatRenderer) Objects() []fyne.CanvasObject {
+	h := r.h
+	return []fyne.CanvasObject{h.raster, h.bar, h.low, h.high, h.from, h.to, h.worse, h.better, h.info}
+}
+
+func (r *heatRenderer) style() {
+	h := r.h
+	for _, t := range []*canvas.Text{h.low, h.high, h.from, h.to, h.worse, h.better, h.info} {
+		t.Color, t.TextSize = themed(theme.ColorNamePlaceHolder), textSize()
+	}
+	empty := len(h.columns) == 0
+	h.low.Text, h.high.Text, h.worse.Text, h.better.Text = h.Low, h.High, h.Worse, h.Better
+	h.from.Text, h.to.Text, h.info.Text = "", "", ""
+	if n := len(h.at); n > 0 {
+		h.from.Text, h.to.Text = h.Moment(h.at[0]), h.Moment(h.at[n-1])
+	}
+	if c := h.hoverColumn; c >= 0 && c < len(h.columns) && h.hoverRow >= 0 && h.hoverRow < len(h.columns[c]) {
+		n := len(h.columns[c])
+		h.info.Color = themed(theme.ColorNameForeground)
+		h.info.Text = fourDigits(h.columns[c][h.hoverRow])
+		if c < len(h.at) {
+			h.info.Text = h.Moment(h.at[c]) + "   " + Number(float64(h.hoverRow)/float64(n), 0.01) + "–" + Number(float64(h.hoverRow+1)/float64(n), 0.01) + "   " + h.info.Text
+		}
+	}
+	for _, o := range []fyne.CanvasObject{h.bar, h.worse, h.better} {
+		if empty || h.info.Text != "" {
+			o.Hide()
+		} else {
+			o.Show()
+		}
+	}
+}
+
+func (r *heatRenderer) Refresh() {
+	r.style()
+	r.Layout(r.h.Size())
+	canvas.Refresh(r.h)
 }
 
 func (h *Heat) draw(w, hgt int) image.Image {

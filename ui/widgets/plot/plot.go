@@ -26,6 +26,8 @@ type Plot struct {
 	XFormat, YFormat func(v, step float64) string
 	// XTitle names the horizontal axis, beneath its right end.
 	XTitle string
+	// YTitle names the vertical axis and its unit, above its upper end.
+	YTitle string
 	// Empty is shown while there is nothing to draw.
 	Empty string
 	// Bare leaves the legend out, for a small plot of one series under a heading of its own.
@@ -342,6 +344,7 @@ func (p *Plot) CreateRenderer() fyne.WidgetRenderer {
 	r.empty = canvas.NewText("", color.Transparent)
 	r.empty.Alignment = fyne.TextAlignCenter
 	r.xTitle = canvas.NewText("", color.Transparent)
+	r.yTitle = canvas.NewText("", color.Transparent)
 	p.rend = r
 	r.Refresh()
 	return r
@@ -367,6 +370,7 @@ type plotRenderer struct {
 	xs, ys    []*canvas.Text
 	xt, yt    []tick
 	xTitle    *canvas.Text
+	yTitle    *canvas.Text
 	cross     *canvas.Line
 	box       *canvas.Rectangle
 	info      []*canvas.Text
@@ -422,6 +426,13 @@ func (r *plotRenderer) rebuild() {
 	r.legend.Move(fyne.NewPos(8, 0))
 	r.legend.Resize(fyne.NewSize(max(r.size.Width-16, 40), lh))
 	r.top = lh + 4
+	r.yTitle.Text, r.yTitle.TextSize, r.yTitle.Color = p.YTitle, ts, muted
+	r.yTitle.Hidden = p.YTitle == "" || !v.ok
+	if !r.yTitle.Hidden {
+		r.yTitle.Move(fyne.NewPos(4, r.top-2))
+		r.yTitle.Resize(r.yTitle.MinSize())
+		r.top += ts * 1.5
+	}
 	r.left = 44
 	height := r.size.Height - r.top - ts - 10
 	r.yt = r.yt[:0]
@@ -503,7 +514,7 @@ func fit(texts []*canvas.Text, n int) []*canvas.Text {
 // layoutHover places the cross-hair and the read-out, and lists the objects to draw.
 func (r *plotRenderer) layoutHover() {
 	p, v, area, ts := r.p, r.p.view, r.area(), textSize()
-	r.objects = append(r.objects[:0], r.raster, r.legend, r.xTitle, r.empty)
+	r.objects = append(r.objects[:0], r.raster, r.legend, r.xTitle, r.yTitle, r.empty)
 	for _, t := range r.ys {
 		r.objects = append(r.objects, t)
 	}

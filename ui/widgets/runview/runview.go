@@ -39,6 +39,7 @@ type View struct {
 
 	points  []studio.LogPoint
 	columns [][]float64
+	moments []float64 // of the columns: steps
 	first   []float64 // loss by noise level when first measured
 	byTime  bool
 	heldOut bool // some held-out loss was measured
@@ -69,7 +70,7 @@ type Parts struct{ Curves, Noise, Samples fyne.CanvasObject }
 // New returns a view of nothing.
 func New(s *page.Services) *View {
 	v := base(s)
-	small := container.NewGridWithColumns(4, v.byLevel(), v.overTime(), titled(lang.L("Learning rate"), v.lr), titled(lang.L("Images per second"), v.speed))
+	small := container.NewGridWithColumns(4, v.byLevel(), v.overTime(), v.rate(), v.pace())
 	split := container.NewHSplit(v.curves(container.New(tall(150), small)), v.samples())
 	split.Offset = 0.62
 	v.root = split
@@ -80,7 +81,7 @@ func New(s *page.Services) *View {
 // NewParts returns a view of nothing in parts. The view itself is not to be shown.
 func NewParts(s *page.Services) (*View, Parts) {
 	v := base(s)
-	rates := container.NewGridWithColumns(2, titled(lang.L("Learning rate"), v.lr), titled(lang.L("Images per second"), v.speed))
+	rates := container.NewGridWithColumns(2, v.rate(), v.pace())
 	return v, Parts{
 		Curves:  v.curves(container.New(tall(150), rates)),
 		Noise:   container.NewGridWithRows(2, kit.Card(v.byLevel()), kit.Card(v.overTime())),
@@ -97,7 +98,11 @@ func base(s *page.Services) *View {
 	v.lr.SetSmoothing(0)
 	v.lr.Bare, v.speed.Bare = true, true
 	v.bars = plot.NewBars(lang.L("little noise"), lang.L("much noise"))
-	v.heat = plot.NewHeat()
+	v.bars.Now, v.bars.Before = lang.L("now"), lang.L("when first measured")
+	v.heat = plot.NewHeat(lang.L("little noise"), lang.L("much noise"))
+	v.heat.Moment = func(x float64) string { return lang.L("step {{.Step}}", map[string]any{"Step": page.Int(int64(x))}) }
+	v.heat.Worse, v.heat.Better = lang.L("its highest loss"), lang.L("its lowest loss")
+	v.Loss.YTitle = lang.L("mean squared error per value")
 
 	v.picture = viewer.New()
 	v.scrubber = viewer.NewScrubber(v.showGrid)
@@ -128,12 +133,26 @@ func (v *View) curves(beneath fyne.CanvasObject) fyne.CanvasObject {
 		v.redraw()
 	})
 	plots := container.NewBorder(nil, beneath, nil, nil, container.NewStack(kit.Gap(1, 170), v.Loss))
-	return kit.Card(form.Toolbars(plots, append([]fyne.CanvasObject{kit.Heading(lang.L("Curves"))}, controls...)))
+	title := lang.L("Curves")
+	help := v.s.Help(title, lang.L("How far the network is from what it is to predict, as the mean of the squared difference. The thin line is what was logged, the thick one its moving average. The held-out loss is of pictures it is never trained on: when it rises while the training loss falls, the network learns its pictures by heart."))
+	return kit.Card(form.Toolbars(plots, append([]fyne.CanvasObject{container.NewHBox(kit.Heading(title), help)}, controls...)))
 }
 
-func (v *View) byLevel() fyne.CanvasObject { return titled(lang.L("Loss by noise level"), v.bars) }
+func (v *View) byLevel() fyne.CanvasObject {
+	return v.titled(lang.L("Loss by noise level"), lang.L("The loss of the averaged weights in eight ranges of noise, from nearly clean pictures at the left to nothing but noise at the right, on a logarithmic axis. Gray is what it was when it was first measured."), v.bars)
+}
 
-func (v *View) overTime() fyne.CanvasObject { return titled(lang.L("Noise levels over time"), v.heat) }
+func (v *View) overTime() fyne.CanvasObject {
+	return v.titled(lang.L("Noise levels over time"), lang.L("Each row is a range of noise, each column a moment. A row is coloured on its own scale, from its highest loss in this run to its lowest, so that progress shows at every level."), v.heat)
+}
+
+func (v *View) rate() fyne.CanvasObject {
+	return v.titled(lang.L("Learning rate"), lang.L("How far each step moves the weights. It rises over the warm-up and is halved where the loss diverged."), v.lr)
+}
+
+func (v *View) pace() fyne.CanvasObject {
+	return v.titled(lang.L("Images per second"), lang.L("How many training pictures went through the network per second, pauses for samples and checkpoints left out."), v.speed)
+}
 
 // samples is the fixed-seed grids through time.
 func (v *View) samples() fyne.CanvasObject {
@@ -164,8 +183,8 @@ func Controls(p *plot.Plot, byTime func(bool)) []fyne.CanvasObject {
 	}
 }
 
-func titled(text string, o fyne.CanvasObject) fyne.CanvasObject {
-	return container.NewBorder(kit.Caption(text), nil, nil, nil, o)
+func (v *View) titled(text, explain string, o fyne.CanvasObject) fyne.CanvasObject {
+	return container.NewBorder(container.NewBorder(nil, nil, nil, v.s.Help(text, explain), kit.Caption(text)), nil, nil, nil, o)
 }
 
 // tall gives its one object a fixed height.
@@ -194,7 +213,7 @@ func (v *View) Open(run string) {
 	}
 	v.run = run
 	v.epoch++
-	v.cursor, v.points, v.columns, v.first, v.heldOut, v.loading, v.waiting = 0, nil, nil, nil, false, false, nil
+	v.cursor, v.points, v.columns, v.moments, v.first, v.heldOut, v.loading, v.waiting = 0, nil, nil, nil, nil, false, false, nil
 	v.all, v.grids, v.weights = nil, nil, ""
 	v.images, v.recent = map[studio.Ref]*image.RGBA{}, nil
 	v.picture.SetImage(nil)
@@ -275,7 +294,7 @@ func (v *View) add(r logResult) {
 	}
 	fresh := r.reset || len(v.points) == 0
 	if r.reset {
-		v.points, v.columns, v.first, v.heldOut = nil, nil, nil, false
+		v.points, v.columns, v.moments, v.first, v.heldOut = nil, nil, nil, nil, false
 	}
 	v.points = append(v.points, r.points...)
 	var bins []studio.LossBin
@@ -291,7 +310,7 @@ func (v *View) add(r logResult) {
 		if v.first == nil {
 			v.first = col
 		}
-		v.columns = append(v.columns, col)
+		v.columns, v.moments = append(v.columns, col), append(v.moments, float64(p.Step))
 	}
 	held := v.heldOut
 	for _, p := range r.points {
@@ -332,15 +351,15 @@ func (v *View) showBins(bins []studio.LossBin) {
 		before = nil
 	}
 	v.bars.Set(now, before, names)
-	cols := v.columns
+	cols, at := v.columns, v.moments
 	if stride := (len(cols) + 299) / 300; stride > 1 { // more columns than pixels tell nothing
-		thin := make([][]float64, 0, 300)
-		for i := len(cols) % stride; i < len(cols); i += stride {
-			thin = append(thin, cols[i])
+		thin, when := make([][]float64, 0, 300), make([]float64, 0, 300)
+		for i := (len(cols) - 1) % stride; i < len(cols); i += stride { // the newest among them
+			thin, when = append(thin, cols[i]), append(when, at[i])
 		}
-		cols = thin
+		cols, at = thin, when
 	}
-	v.heat.Set(cols)
+	v.heat.Set(cols, at)
 }
 
 func (v *View) x(p studio.LogPoint) float64 {
@@ -393,7 +412,7 @@ func (v *View) redraw() {
 	v.speed.Set(speed)
 	if len(v.points) == 0 {
 		v.bars.Set(nil, nil, nil)
-		v.heat.Set(nil)
+		v.heat.Set(nil, nil)
 	}
 }
 
