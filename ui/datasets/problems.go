@@ -182,7 +182,7 @@ func (r *groupRow) MinSize() fyne.Size {
 }
 
 // CreateRenderer implements fyne.Widget.
-func (r *groupRow) CreateRenderer() fyne.WidgetRenderer { return kit.Renderer(r.box) }
+func (r *groupRow) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(r.box) }
 
 func (r *groupRow) stop() {
 	for i := range r.cells {

@@ -305,7 +305,7 @@ func (f *Figure) MinSize() fyne.Size {
 func (f *Figure) Inside() fyne.CanvasObject { return f.box }
 
 // CreateRenderer implements fyne.Widget.
-func (f *Figure) CreateRenderer() fyne.WidgetRenderer { return Renderer(f.box) }
+func (f *Figure) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(f.box) }
 
 // Action is a button with the reason at it when it cannot be used.
 type Action struct {
@@ -362,7 +362,7 @@ func (a *Action) Reason() string {
 func (a *Action) Inside() fyne.CanvasObject { return a.box }
 
 // CreateRenderer implements fyne.Widget.
-func (a *Action) CreateRenderer() fyne.WidgetRenderer { return Renderer(a.box) }
+func (a *Action) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(a.box) }
 
 // Button is a plain button of an importance.
 func Button(text string, icon fyne.Resource, imp widget.Importance, do func()) *widget.Button {

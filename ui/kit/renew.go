@@ -6,23 +6,6 @@ import (
 	"fyne.io/fyne/v2/widget"
 )
 
-// Renderer draws a widget by one object inside it. Fyne's own simple renderer does not hand a Refresh on to what is inside,
-// which then keeps the colours of the theme it was made under.
-func Renderer(inside fyne.CanvasObject) fyne.WidgetRenderer {
-	return &renderer{widget.NewSimpleRenderer(inside), inside}
-}
-
-type renderer struct {
-	fyne.WidgetRenderer
-	inside fyne.CanvasObject
-}
-
-// Refresh implements fyne.WidgetRenderer.
-func (r *renderer) Refresh() {
-	r.inside.Refresh()
-	r.WidgetRenderer.Refresh()
-}
-
 // Icon is an icon that is drawn anew when the theme changes. Fyne's draws the same resource once.
 type Icon struct {
 	widget.Icon

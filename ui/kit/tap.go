@@ -31,7 +31,7 @@ func NewTapCard(content fyne.CanvasObject, tapped func()) *TapCard {
 }
 
 // CreateRenderer implements fyne.Widget.
-func (c *TapCard) CreateRenderer() fyne.WidgetRenderer { return Renderer(c.surface) }
+func (c *TapCard) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(c.surface) }
 
 // Inside implements Holder.
 func (c *TapCard) Inside() fyne.CanvasObject { return c.surface }
@@ -171,4 +171,4 @@ func (p *Picture) MinSize() fyne.Size {
 func (p *Picture) Inside() fyne.CanvasObject { return p.box }
 
 // CreateRenderer implements fyne.Widget.
-func (p *Picture) CreateRenderer() fyne.WidgetRenderer { return Renderer(p.box) }
+func (p *Picture) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(p.box) }

@@ -48,7 +48,7 @@ func NewEntry(s *page.Services, text string, check func(string) error, onValid f
 }
 
 // CreateRenderer builds the canvas objects.
-func (e *Entry) CreateRenderer() fyne.WidgetRenderer { return kit.Renderer(e.root) }
+func (e *Entry) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(e.root) }
 
 // Inside implements kit.Holder.
 func (e *Entry) Inside() fyne.CanvasObject { return e.root }
@@ -146,7 +146,7 @@ func NewProgress(onCancel func()) *Progress {
 }
 
 // CreateRenderer builds the canvas objects.
-func (p *Progress) CreateRenderer() fyne.WidgetRenderer { return kit.Renderer(p.root) }
+func (p *Progress) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(p.root) }
 
 // Inside implements kit.Holder.
 func (p *Progress) Inside() fyne.CanvasObject { return p.root }

@@ -277,3 +277,15 @@ func BenchmarkScroll100k(b *testing.B) {
 		g.update()
 	}
 }
+
+// The cells have the colours of the theme in force.
+func TestCellsFollowTheTheme(t *testing.T) {
+	g := open(t, numbered(9), newShelf(), 500, 400) // light
+	light := uitheme.Color(uitheme.ColorNameWell)
+	require.NotEmpty(t, g.cards)
+	require.Equal(t, light, g.cards[0].well.FillColor)
+	fyne.CurrentApp().Settings().SetTheme(uitheme.New(uitheme.Dark))
+	g.Refresh()
+	require.NotEqual(t, light, g.cards[0].well.FillColor)
+	require.Equal(t, uitheme.Color(uitheme.ColorNameWell), g.cards[0].well.FillColor)
+}

@@ -197,7 +197,7 @@ func (t tall) MinSize(objs []fyne.CanvasObject) fyne.Size {
 func (t tall) Layout(objs []fyne.CanvasObject, s fyne.Size) { objs[0].Resize(s) }
 
 // CreateRenderer builds the canvas objects.
-func (v *View) CreateRenderer() fyne.WidgetRenderer { return kit.Renderer(v.root) }
+func (v *View) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(v.root) }
 
 // Inside implements kit.Holder.
 func (v *View) Inside() fyne.CanvasObject { return v.root }

@@ -83,7 +83,7 @@ func NewCompare() *Compare {
 }
 
 // CreateRenderer builds the canvas objects.
-func (c *Compare) CreateRenderer() fyne.WidgetRenderer { return kit.Renderer(c.root) }
+func (c *Compare) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(c.root) }
 
 // Inside implements kit.Holder.
 func (c *Compare) Inside() fyne.CanvasObject { return c.root }

@@ -54,7 +54,7 @@ func NewScrubber(onChange func(int)) *Scrubber {
 }
 
 // CreateRenderer builds the canvas objects.
-func (s *Scrubber) CreateRenderer() fyne.WidgetRenderer { return kit.Renderer(s.root) }
+func (s *Scrubber) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(s.root) }
 
 // Inside implements kit.Holder.
 func (s *Scrubber) Inside() fyne.CanvasObject { return s.root }
