@@ -83,7 +83,7 @@ func (b *statusBar) tick() {
 	} else {
 		b.cancel.Enable()
 	}
-	b.taskBar.Set(t.Progress().Fraction())
+	b.taskBar.Set(t.Fraction())
 }
 
 // jobLine says in one line what the job does.
@@ -116,7 +116,7 @@ func jobLine(s studio.Snapshot) string {
 	if s.Queued > 0 {
 		return lang.N("{{.N}} run waits in the queue", s.Queued, map[string]any{"N": s.Queued})
 	}
-	return lang.L("Nothing is running")
+	return lang.L("No training is running")
 }
 
 func taskLine(t *page.Task, n int) string {
@@ -125,7 +125,13 @@ func taskLine(t *page.Task, n int) string {
 	if t.Stopping() {
 		line += " · " + lang.L("cancelling…")
 	} else {
-		if p.Total > 0 {
+		if phase := page.Text(p.Phase); phase != "" {
+			line += " · " + phase
+		}
+		switch {
+		case p.Total > 0 && p.Done >= p.Total:
+			line += " · " + lang.L("finishing…")
+		case p.Total > 0:
 			line += " · " + page.Int(p.Done) + " / " + page.Int(p.Total)
 		}
 		if left, ok := t.Remaining(); ok {

@@ -609,7 +609,7 @@ type Snapshot struct {
 	LR           float64
 	ImagesPerSec float64
 	ETA          time.Duration // 0 while unknown
-	Elapsed      time.Duration // of this stretch
+	Elapsed      time.Duration // spent training, without pauses, over all processes
 	GridStep     int64         // step of the newest sample grid; −1 while none
 	SampleDone   int           // while JobSampling: sampler steps done …
 	SampleTotal  int           // … of so many
@@ -983,7 +983,8 @@ type SettingsService interface {
 	// Runtime looks for the runtime library.
 	Runtime(ctx context.Context) (RuntimeStatus, error)
 	// InstallRuntime fetches it. This is the only thing in the program that uses the network.
-	InstallRuntime(ctx context.Context, progress ProgressFunc) (RuntimeStatus, error)
+	// A file that is named, the package's archive or the library itself, spares the network.
+	InstallRuntime(ctx context.Context, file string, progress ProgressFunc) (RuntimeStatus, error)
 	// Version is the program's. Quick.
 	Version() string
 }

@@ -3,6 +3,7 @@ package studio
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"unnoise/app/events"
 	"unnoise/app/settings"
@@ -33,7 +34,7 @@ func (s settingsService) Remember(name string, v any) error { return s.settings.
 
 func (s settingsService) Runtime(ctx context.Context) (RuntimeStatus, error) {
 	st := RuntimeStatus{
-		Network: events.T("It fetches ONNX Runtime {{.Version}} once, with the npm client, from the registry that npm is set to. Nothing of yours is sent.", "Version", ortlib.Version),
+		Network: events.T("It fetches ONNX Runtime {{.Version}} once, with the npm client, from the registry that npm is set to: about {{.Size}}. Nothing of yours is sent.", "Version", ortlib.Version, "Size", fmt.Sprintf("%d MB", ortlib.DownloadBytes/1_000_000)),
 	}
 	lib, err := ortlib.Find(ctx)
 	if err != nil {
@@ -50,14 +51,21 @@ func (s settingsService) Runtime(ctx context.Context) (RuntimeStatus, error) {
 	return st, nil
 }
 
-func (s settingsService) InstallRuntime(ctx context.Context, progress ProgressFunc) (RuntimeStatus, error) {
+func (s settingsService) InstallRuntime(ctx context.Context, file string, progress ProgressFunc) (RuntimeStatus, error) {
 	ctx, end := s.joined(ctx)
 	defer end()
 	m := newMeter(progress, Text{})
-	if _, err := ortlib.Install(ctx, func(done, total int64, what string) {
-		m.phase = events.T(what)
+	report := func(done, total int64, what string) {
+		m.phase = phase(what)
 		m.at(done, total, "")
-	}); err != nil {
+	}
+	var err error
+	if file == "" {
+		_, err = ortlib.Install(ctx, report)
+	} else {
+		_, err = ortlib.InstallFrom(ctx, file, report)
+	}
+	if err != nil {
 		return RuntimeStatus{}, err
 	}
 	s.bus.Publish(events.RuntimeChanged{})

@@ -45,9 +45,10 @@ type job struct {
 	run     string // ID; "" until its folder is there
 	control train.Control
 	cancel  context.CancelFunc
-	begun   time.Time
-	stopped bool // by the person
-	paused  bool // the training waits, its state saved
+	spent   time.Duration // training, up to since, over all processes
+	since   time.Time     // when it began to train last; zero while it does not
+	stopped bool          // by the person
+	paused  bool          // the training waits, its state saved
 }
 
 func newSupervisor(c *core) *supervisor {
@@ -102,7 +103,7 @@ func (s *supervisor) step() bool {
 	entry := s.list.Entries[i]
 	s.next = ""
 	ctx, cancel := context.WithCancel(s.c.ctx)
-	j := &job{entry: entry.ID, cancel: cancel, begun: time.Now()}
+	j := &job{entry: entry.ID, cancel: cancel}
 	s.job, s.idle = j, make(chan struct{})
 	s.mu.Unlock()
 
@@ -218,14 +219,37 @@ func (s *supervisor) set(change func(*Snapshot)) {
 
 func (s *supervisor) snapshot() Snapshot {
 	n := *s.snap.Load()
-	if n.Busy() && n.State != JobPaused {
+	if n.Busy() {
 		s.mu.Lock()
 		if s.job != nil {
-			n.Elapsed = time.Since(s.job.begun)
+			n.Elapsed = s.job.elapsed(time.Now())
 		}
 		s.mu.Unlock()
 	}
 	return n
+}
+
+// elapsed is the time spent training until now, without pauses.
+func (j *job) elapsed(now time.Time) time.Duration {
+	if j.since.IsZero() {
+		return j.spent
+	}
+	return j.spent + now.Sub(j.since)
+}
+
+// train notes that the job trains from now on, or that it does not; before is what earlier processes spent.
+func (s *supervisor) trains(on bool, before time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.job
+	if j == nil {
+		return
+	}
+	now := time.Now()
+	j.spent, j.since = max(before, j.elapsed(now)), time.Time{}
+	if on {
+		j.since = now
+	}
 }
 
 // holds reports whether a run is the one that is being trained.
@@ -375,10 +399,16 @@ func (s *supervisor) prepare(ctx context.Context, e *env, entry queue.Entry, req
 
 // listener turns the training's events into the snapshot and signals.
 func (s *supervisor) listener(id, log string) func(train.Event) {
-	smooth := train.Smoothed(logTail(log))
+	lines := logTail(log)
+	smooth := train.Smoothed(lines)
+	before := time.Duration(0)
+	if n := len(lines); n > 0 {
+		before = time.Duration(lines[n-1].Seconds * float64(time.Second))
+	}
 	return func(ev train.Event) {
 		switch ev := ev.(type) {
 		case train.Started:
+			s.trains(true, before)
 			s.set(func(n *Snapshot) { n.Step, n.Steps = ev.Step, ev.Steps })
 			s.state(JobTraining, Text{})
 			s.c.bus.Publish(events.RunsChanged{Run: id})
@@ -428,10 +458,12 @@ func (s *supervisor) listener(id, log string) func(train.Event) {
 				"From", ev.From, "To", ev.To, "LR", fmt.Sprintf("%.3g", ev.LR))})
 			s.c.bus.Publish(events.LogGrew{Run: id})
 		case train.Paused:
+			s.trains(false, 0)
 			s.setPaused(true)
 			s.state(JobPaused, Text{})
 			s.c.bus.Publish(events.RunsChanged{Run: id})
 		case train.Continued:
+			s.trains(true, 0)
 			s.setPaused(false)
 			s.state(JobTraining, Text{})
 			s.c.bus.Publish(events.RunsChanged{Run: id})
@@ -462,12 +494,12 @@ func (s *supervisor) setPaused(paused bool) {
 func (s *supervisor) working(ev train.Working) {
 	was := s.snap.Load().State
 	if ev.What != "samples" {
-		s.set(func(n *Snapshot) { n.Phase = events.T(ev.What) })
+		s.set(func(n *Snapshot) { n.Phase = phase(ev.What) })
 		return
 	}
 	s.set(func(n *Snapshot) { n.SampleDone, n.SampleTotal = ev.Done, ev.Total })
 	if was == JobTraining || was == JobPaused {
-		s.state(JobSampling, events.T("samples"))
+		s.state(JobSampling, phase(ev.What))
 	}
 }
 

@@ -83,17 +83,22 @@ func (a *app) runtime() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(&cobra.Command{
+	var file string
+	install := &cobra.Command{
 		Use:   "install",
 		Short: "Fetch the library, once, with the npm program",
 		Long: `Install fetches ONNX Runtime ` + ortlib.Version + ` with the npm program, checks it against its pinned
-SHA-256, and puts it into the user's cache folder. Nothing else in Unnoise uses the network.`,
-		Example: "  unnoise runtime install",
+SHA-256, and puts it into the user's cache folder. Nothing else in Unnoise uses the network. Without npm or a
+network, name the package's archive, or the library itself, with --file.`,
+		Example: "  unnoise runtime install\n  unnoise runtime install --file onnxruntime-node-" + ortlib.Version + ".tgz",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			lib, err := ortlib.Install(cmd.Context(), func(done, total int64, what string) {
-				a.progress.show(what, done, total, "", 0)
-			})
+			report := func(done, total int64, what string) { a.progress.show(what, done, total, "", 0) }
+			get := func() (ortlib.Library, error) { return ortlib.Install(cmd.Context(), report) }
+			if file != "" {
+				get = func() (ortlib.Library, error) { return ortlib.InstallFrom(cmd.Context(), file, report) }
+			}
+			lib, err := get()
 			a.progress.clear()
 			if err != nil {
 				return err
@@ -101,7 +106,9 @@ SHA-256, and puts it into the user's cache folder. Nothing else in Unnoise uses 
 			a.printf("ONNX Runtime %s: %s\n", lib.Version, lib.Path)
 			return nil
 		},
-	}, &cobra.Command{
+	}
+	install.Flags().StringVar(&file, "file", "", "take the library from this file instead of the network")
+	c.AddCommand(install, &cobra.Command{
 		Use:     "path",
 		Short:   "Print where the library is",
 		Example: "  unnoise runtime path",

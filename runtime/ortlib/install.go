@@ -39,10 +39,24 @@ func Install(ctx context.Context, progress Progress) (Library, error) {
 	if err != nil {
 		return Library{}, err
 	}
-	return f.install(ctx, progress)
+	return f.install(ctx, "", progress)
 }
 
-func (f finder) install(ctx context.Context, progress Progress) (lib Library, err error) {
+// DownloadBytes is how much Install fetches, about.
+const DownloadBytes = tarballSize
+
+// InstallFrom is Install for a computer without npm or network: it takes the library from a file that was brought there, the
+// package's archive or the library itself, if that is the pinned one.
+func InstallFrom(ctx context.Context, path string, progress Progress) (Library, error) {
+	f, err := newFinder()
+	if err != nil {
+		return Library{}, err
+	}
+	return f.install(ctx, path, progress)
+}
+
+// install takes the library from a file, or, where none is named, through npm.
+func (f finder) install(ctx context.Context, from string, progress Progress) (lib Library, err error) {
 	if progress == nil {
 		progress = func(int64, int64, string) {}
 	}
@@ -54,7 +68,10 @@ func (f finder) install(ctx context.Context, progress Progress) (lib Library, er
 	if p.verify(ctx, lib.Path) == nil {
 		return lib, nil
 	}
-	npm, err := exec.LookPath("npm")
+	npm := ""
+	if from == "" {
+		npm, err = exec.LookPath("npm")
+	}
 	if err != nil {
 		return Library{}, sentence.T("npm was not found: install Node.js (it brings npm) and try again, or put {{.File}} of ONNX Runtime {{.Version}} into {{.Folder}}",
 			"File", p.files[0].name, "Version", Version, "Folder", f.cache).Because(ErrNoNPM)
@@ -81,17 +98,25 @@ func (f finder) install(ctx context.Context, progress Progress) (lib Library, er
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 
-	tarball, err := download(ctx, npm, tmp, progress)
-	if err != nil {
-		return Library{}, err
-	}
 	out := filepath.Join(tmp, "out")
 	if err := os.Mkdir(out, 0o755); err != nil {
 		return Library{}, sentence.Errorf("make a temporary folder: %w", err)
 	}
-	if err := unpackFile(ctx, tarball, p, out, progress); err != nil {
+	tarball := from
+	if from == "" {
+		if tarball, err = download(ctx, npm, tmp, progress); err != nil {
+			return Library{}, err
+		}
+	}
+	if from != "" && !isArchive(from) {
+		err = p.take(ctx, from, out, progress)
+	} else {
+		err = unpackFile(ctx, tarball, p, out, progress)
+	}
+	if err != nil {
 		return Library{}, err
 	}
+	progress(1, 1, "checking")
 	if err := writeNotices(out); err != nil {
 		return Library{}, err
 	}
@@ -102,6 +127,32 @@ func (f finder) install(ctx context.Context, progress Progress) (lib Library, er
 		return Library{}, err
 	}
 	return lib, nil
+}
+
+func isArchive(path string) bool {
+	return strings.HasSuffix(path, ".tgz") || strings.HasSuffix(path, ".tar.gz")
+}
+
+// take copies the platform's files from beside the library at path, which may have any name, into dir. Each must be the pinned
+// one.
+func (p platform) take(ctx context.Context, path, dir string, progress Progress) error {
+	for i, want := range p.files {
+		from := path
+		if i > 0 {
+			from = filepath.Join(filepath.Dir(path), want.name)
+		}
+		progress(int64(i), int64(len(p.files)), "copying")
+		f, err := openRegular(from)
+		if err != nil {
+			return sentence.Errorf("open %s: %w", from, err)
+		}
+		err = want.write(filepath.Join(dir, want.name), readerWithContext{ctx, f})
+		if err = errors.Join(err, f.Close()); err != nil {
+			return sentence.T("{{.File}} is not the file of ONNX Runtime {{.Version}} for this computer: choose {{.Name}} of it, or the archive {{.Archive}}",
+				"File", from, "Version", Version, "Name", want.name, "Archive", npmPackage+"-"+Version+".tgz").Because(err)
+		}
+	}
+	return nil
 }
 
 // writeNotices writes ONNX Runtime's licence and its notices of third parties into dir.

@@ -96,7 +96,7 @@ func TestInstallPutsTheLibraryIntoTheCache(t *testing.T) {
 	text(t, f.cache, "damaged")
 
 	var last, total int64
-	lib, err := f.install(t.Context(), func(d, n int64, _ string) {
+	lib, err := f.install(t.Context(), "", func(d, n int64, _ string) {
 		require.LessOrEqual(t, d, n)
 		last, total = d, n
 	})
@@ -120,7 +120,7 @@ func TestInstallPutsTheLibraryIntoTheCache(t *testing.T) {
 
 	// A second install has nothing to do and needs no npm.
 	t.Setenv("PATH", t.TempDir())
-	again, err := f.install(t.Context(), nil)
+	again, err := f.install(t.Context(), "", nil)
 	require.NoError(t, err)
 	require.Equal(t, lib, again)
 }
@@ -132,7 +132,7 @@ func TestInstallsAtTheSameTimeDoNotDisturbEachOther(t *testing.T) {
 	var wg sync.WaitGroup
 	errs := make([]error, 4)
 	for i := range errs {
-		wg.Go(func() { _, errs[i] = f.install(t.Context(), nil) })
+		wg.Go(func() { _, errs[i] = f.install(t.Context(), "", nil) })
 	}
 	wg.Wait()
 	require.NoError(t, errors.Join(errs...))
@@ -142,7 +142,7 @@ func TestInstallsAtTheSameTimeDoNotDisturbEachOther(t *testing.T) {
 func TestInstallWithoutNPM(t *testing.T) {
 	f := emptyFinder(t)
 	t.Setenv("PATH", "")
-	_, err := f.install(t.Context(), nil)
+	_, err := f.install(t.Context(), "", nil)
 	require.ErrorIs(t, err, ErrNoNPM)
 	require.ErrorContains(t, err, "install Node.js")
 	require.ErrorContains(t, err, f.cache)
@@ -158,7 +158,7 @@ func TestInstallTellsWhyNPMFailed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := emptyFinder(t)
 			fakeNPM(t, c.script)
-			_, err := f.install(t.Context(), nil)
+			_, err := f.install(t.Context(), "", nil)
 			require.ErrorContains(t, err, c.says)
 			require.NotContains(t, err.Error(), "\n")
 			leftNothing(t, f)
@@ -173,7 +173,7 @@ func TestCancelEndsNPMAndItsChildren(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { _, err := f.install(ctx, nil); done <- err }()
+	go func() { _, err := f.install(ctx, "", nil); done <- err }()
 
 	var b []byte
 	require.Eventually(t, func() bool {
@@ -207,7 +207,7 @@ func TestInstallIntoAnUnwritableCache(t *testing.T) {
 	file := text(t, t.TempDir(), "a file where the folder should be")
 	f.cache = filepath.Join(file, "unnoise", "here")
 	fakeNPM(t, "exit 0")
-	_, err := f.install(t.Context(), nil)
+	_, err := f.install(t.Context(), "", nil)
 	require.ErrorContains(t, err, "make the cache folder")
 }
 
@@ -301,4 +301,31 @@ func FuzzUnpack(f *testing.F) {
 			require.Equal(t, "library", string(got))
 		}
 	})
+}
+
+// Without npm, the library comes from a file: the archive, or the library itself under any name. Nothing else is taken.
+func TestInstallFromAFile(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	dir := t.TempDir()
+	archive := filepath.Join(dir, "onnxruntime-node-"+Version+".tgz")
+	require.NoError(t, os.WriteFile(archive, realArchive(t), 0o600))
+	for _, file := range []string{archive, realLibrary(t)} {
+		f := emptyFinder(t)
+		lib, err := f.install(t.Context(), file, nil)
+		require.NoError(t, err)
+		require.Equal(t, "cache", lib.Source)
+		require.NoError(t, here(t).verify(t.Context(), lib.Path))
+	}
+	for name, body := range map[string]string{"lib.so": "no library", "other.tgz": "no archive"} {
+		wrong := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(wrong, []byte(body), 0o600))
+		f := emptyFinder(t)
+		_, err := f.install(t.Context(), wrong, nil)
+		require.Error(t, err, name)
+		leftNothing(t, f)
+	}
+	f := emptyFinder(t)
+	_, err := f.install(t.Context(), filepath.Join(dir, "missing.so"), nil)
+	require.ErrorContains(t, err, "missing.so")
+	leftNothing(t, f)
 }

@@ -134,7 +134,7 @@ func TestAPlatformWithoutPinsTakesANamedLibrary(t *testing.T) {
 	_, err := f.find(t.Context())
 	require.ErrorIs(t, err, ErrNotFound)
 	require.ErrorContains(t, err, "riscv64")
-	_, err = f.install(t.Context(), nil)
+	_, err = f.install(t.Context(), "", nil)
 	require.ErrorIs(t, err, ErrNotFound)
 	f.explicit = realLibrary(t)
 	_, err = f.find(t.Context())

@@ -223,7 +223,7 @@ func TestTheWholeWay(t *testing.T) {
 	// Stop.
 	w.open("train")
 	w.click("button", "Stop")
-	w.until("the stop", long, func() bool { return w.shows("Nothing is running") })
+	w.until("the stop", long, func() bool { return w.shows("No training is running") })
 	runs := p.runs(t)
 	require.Len(t, runs, 1)
 	require.Equal(t, studio.RunStopped, runs[0].State)

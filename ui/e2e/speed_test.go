@@ -457,7 +457,7 @@ func TestSpeedTraining(t *testing.T) {
 	stop := func() {
 		w.open("train")
 		w.click("button", "Stop")
-		w.until("the stop", long, func() bool { return w.shows("Nothing is running") })
+		w.until("the stop", long, func() bool { return w.shows("No training is running") })
 		w.close()
 		w.gone(soon)
 	}

@@ -176,9 +176,9 @@ func (p *Page) Tick() {
 	kit.Show(p.starting != nil, p.start)
 	if p.starting != nil {
 		pr := p.starting.Progress()
-		p.startBar.Set(pr.Fraction())
+		p.startBar.Set(p.starting.Fraction())
 		line := page.Text(pr.Phase)
-		if pr.Total > 0 {
+		if pr.Total > pr.Done {
 			line += " · " + page.Int(pr.Done) + " / " + page.Int(pr.Total)
 		}
 		set(p.startRow, line)

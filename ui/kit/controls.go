@@ -178,7 +178,7 @@ func NewWheel(over fyne.CanvasObject, inner *container.Scroll) *Wheel {
 }
 
 // CreateRenderer implements fyne.Widget.
-func (w *Wheel) CreateRenderer() fyne.WidgetRenderer { return Renderer(Gap(0, 0)) }
+func (w *Wheel) CreateRenderer() fyne.WidgetRenderer { return widget.NewSimpleRenderer(Gap(0, 0)) }
 
 // Scrolled implements fyne.Scrollable.
 func (w *Wheel) Scrolled(ev *fyne.ScrollEvent) {

@@ -57,3 +57,27 @@ func TestNoCursorBlinksInAClosedDialog(t *testing.T) {
 	s.Tick(time.Now())
 	require.Nil(t, s.typing)
 }
+
+// A task whose count is full goes on with something that is not counted: no time is left to tell.
+func TestATaskThatHasCountedAll(t *testing.T) {
+	s := services(t)
+	at, end := make(chan Progress), make(chan struct{})
+	task := s.Run("Measuring", func(_ context.Context, report func(Progress)) error {
+		for p := range at {
+			report(p)
+			end <- struct{}{}
+		}
+		return nil
+	}, func(error) {})
+	tell := func(p Progress) { at <- p; <-end }
+	tell(Progress{Done: 1, Total: 4, ETA: 3 * time.Second})
+	left, ok := task.Remaining()
+	require.True(t, ok)
+	require.Equal(t, 3*time.Second, left)
+	require.InDelta(t, 0.25, task.Fraction(), 0)
+	tell(Progress{Done: 463, Total: 463, ETA: time.Second})
+	_, ok = task.Remaining()
+	require.False(t, ok)
+	require.InDelta(t, -1, task.Fraction(), 0)
+	close(at)
+}

@@ -31,13 +31,22 @@ func (t *Task) Progress() Progress {
 	return Progress{}
 }
 
-// Remaining estimates the time left, and says false when that cannot be told yet.
+// Fraction is how far the task has come within [0,1], or −1 while that is not known: also when all that was counted is done,
+// and something else goes on.
+func (t *Task) Fraction() float64 {
+	if f := t.Progress().Fraction(); f < 1 {
+		return f
+	}
+	return -1
+}
+
+// Remaining estimates the time left, and says false when that cannot be told yet, or not any more.
 func (t *Task) Remaining() (time.Duration, bool) {
 	p := t.Progress()
-	if p.ETA > 0 {
+	if p.ETA > 0 && t.Fraction() >= 0 {
 		return p.ETA, true
 	}
-	f := p.Fraction()
+	f := t.Fraction()
 	spent := time.Since(t.Started)
 	if f <= 0 || spent < time.Second {
 		return 0, false

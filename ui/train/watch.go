@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"time"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -37,6 +38,9 @@ type watch struct {
 	gallery *widget.Button
 	last    studio.Snapshot
 	run     studio.Run // of an ended job
+
+	spentOn string        // the run that was followed last
+	spent   time.Duration // on it
 }
 
 func newWatch(p *Page) *watch {
@@ -200,7 +204,11 @@ func (w *watch) ended(r studio.Run) {
 	}
 	w.figures["step"].Set(stepText(r.Step, r.Steps))
 	w.figures["eta"].Set("–")
-	w.figures["elapsed"].Set(page.Duration(r.Elapsed))
+	spent := r.Elapsed
+	if r.ID == w.spentOn { // the log tells of it only up to its last line
+		spent = max(spent, w.spent)
+	}
+	w.figures["elapsed"].Set(page.Duration(spent))
 	w.figures["loss"].Set(page.Number(r.Loss))
 	w.figures["held"].Set(page.Number(r.HeldOut))
 	w.have.Refresh()
@@ -270,6 +278,7 @@ func (w *watch) showFigures(s studio.Snapshot) {
 		eta = page.Duration(s.ETA)
 	}
 	w.figures["eta"].Set(eta)
+	w.spentOn, w.spent = s.Run, s.Elapsed
 	w.figures["elapsed"].Set(page.Duration(s.Elapsed))
 	loss := s.Smooth
 	if math.IsNaN(loss) { // before the first line of the log
