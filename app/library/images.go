@@ -122,6 +122,7 @@ func (q ImageQuery) where() (string, []any, error) {
 
 // ImageKeys reads the keys of the images that q chooses.
 func (d *DB) ImageKeys(ctx context.Context, q ImageQuery) (_ []ImageKey, err error) {
+	defer d.saw(&err)
 	where, args, err := q.where()
 	if err != nil {
 		return nil, err
@@ -130,7 +131,7 @@ func (d *DB) ImageKeys(ctx context.Context, q ImageQuery) (_ []ImageKey, err err
 	if q.Newest {
 		order = " ORDER BY mtime DESC, gallery, name DESC"
 	}
-	rows, err := d.db.QueryContext(ctx, "SELECT gallery, name, starred FROM images"+where+order, args...)
+	rows, err := d.db.Load().QueryContext(ctx, "SELECT gallery, name, starred FROM images"+where+order, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +160,7 @@ func (d *DB) Galleries(ctx context.Context) ([]Gallery, error) {
 
 // Gallery reads one; ok is false if the index has none of that ID.
 func (d *DB) Gallery(ctx context.Context, id string) (g Gallery, ok bool, err error) {
+	defer d.saw(&err)
 	gs, err := d.galleries(ctx, galleryQuery+" WHERE g.id = ? GROUP BY g.id", id)
 	if err != nil || len(gs) == 0 {
 		return Gallery{}, false, err
@@ -167,7 +169,7 @@ func (d *DB) Gallery(ctx context.Context, id string) (g Gallery, ok bool, err er
 }
 
 func (d *DB) galleries(ctx context.Context, query string, args ...any) (_ []Gallery, err error) {
-	rows, err := d.db.QueryContext(ctx, query, args...)
+	rows, err := d.db.Load().QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +194,8 @@ func (d *DB) GalleryStamps(ctx context.Context) (map[string]string, error) {
 
 // GalleryFiles is what the index knows of a gallery's files: modification time by name.
 func (d *DB) GalleryFiles(ctx context.Context, id string) (_ map[string]int64, err error) {
-	rows, err := d.db.QueryContext(ctx, "SELECT name, mtime FROM images WHERE gallery=?", id)
+	defer d.saw(&err)
+	rows, err := d.db.Load().QueryContext(ctx, "SELECT name, mtime FROM images WHERE gallery=?", id)
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +277,8 @@ type Dataset struct {
 
 // Datasets reads every dataset, newest first.
 func (d *DB) Datasets(ctx context.Context) (_ []Dataset, err error) {
-	rows, err := d.db.QueryContext(ctx, "SELECT id, stamp, added, summary FROM datasets ORDER BY added DESC, id")
+	defer d.saw(&err)
+	rows, err := d.db.Load().QueryContext(ctx, "SELECT id, stamp, added, summary FROM datasets ORDER BY added DESC, id")
 	if err != nil {
 		return nil, err
 	}
@@ -294,7 +298,7 @@ func (d *DB) Datasets(ctx context.Context) (_ []Dataset, err error) {
 
 // PutDataset adds or replaces a dataset.
 func (d *DB) PutDataset(ctx context.Context, s Dataset) error {
-	_, err := d.db.ExecContext(ctx, "INSERT OR REPLACE INTO datasets VALUES (?,?,?,?)", s.ID, s.Stamp, nano(s.Added), s.Summary)
+	_, err := d.db.Load().ExecContext(ctx, "INSERT OR REPLACE INTO datasets VALUES (?,?,?,?)", s.ID, s.Stamp, nano(s.Added), s.Summary)
 	return err
 }
 

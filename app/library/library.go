@@ -7,15 +7,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
-	"io/fs"
-	"net/url"
-	"os"
+	"slices"
 	"strings"
 	"sync"
-	"time"
+	"sync/atomic"
 
-	_ "modernc.org/sqlite" // the "sqlite" driver
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
 
 	"unnoise/runtime/sentence"
 )
@@ -49,118 +47,154 @@ var migrations = []string{
 // DB is an open index. Its methods may be called from any goroutine.
 type DB struct {
 	path string
-	db   *sql.DB
+	db   atomic.Pointer[sql.DB]
 
-	mu      sync.Mutex
+	fresh   atomic.Bool // empty, and never filled
+	memory  atomic.Bool // kept in memory
+	trouble atomic.Pointer[error]
+	replace sync.Mutex // one Renew at a time
+
+	mu      sync.Mutex // guards what follows
+	notice  sentence.Text
 	watch   *sql.Conn // that never writes, for Changed
 	version int64
+	hold    *sql.Conn // keeps an index in memory alive
 }
 
-// Open opens the index at path, making it if there is none. fresh is true when it is empty,
-// because it was missing, damaged or of another program version: it is then to be filled from the folders.
-func Open(ctx context.Context, path string) (d *DB, fresh bool, err error) {
-	d, fresh, err = open(ctx, path)
-	if err == nil || ctx.Err() != nil {
-		return d, fresh, err
-	}
-	// The index is only a copy of what the folders say: when it cannot be used, begin again.
-	if rerr := Remove(path); rerr != nil {
-		return nil, false, sentence.Errorf("the index %s is damaged (%w) and cannot be removed: %w", path, err, rerr)
-	}
-	d, _, err = open(ctx, path)
+// Open opens the index at path, making it if there is none. The index is only a copy of what the folders say: one that is
+// damaged or of another program version is made anew, and where that cannot be, such as on a disk that is full or
+// read-only, or beside another program's file of that name, it is kept in memory. Notice tells of either. The only error
+// is that ctx ended.
+func Open(ctx context.Context, path string) (*DB, error) {
+	d := &DB{path: path}
+	db, fresh, err := open(ctx, path)
 	if err != nil {
-		return nil, false, sentence.Errorf("the index %s cannot be made: %w", path, err)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return d, d.Renew(ctx, err)
 	}
-	return d, true, nil
+	d.db.Store(db)
+	d.fresh.Store(fresh)
+	return d, nil
 }
 
-// Remove deletes an index that is not open, with its companions.
-func Remove(path string) error {
-	var errs []error
-	for _, p := range []string{path, path + "-wal", path + "-shm"} {
-		if err := os.RemoveAll(p); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
+// Fresh reports whether the index is empty and was never filled: it is then to be filled from the folders.
+func (d *DB) Fresh() bool { return d.fresh.Load() }
+
+// InMemory reports whether the index is lost when the program ends.
+func (d *DB) InMemory() bool { return d.memory.Load() }
+
+// Notice takes what a person should know of how the index was opened or renewed, nothing as a rule.
+func (d *DB) Notice() sentence.Text {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.notice
+	d.notice = sentence.Text{}
+	return n
 }
 
-func dsn(path string) string {
-	q := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(NORMAL)", "temp_store(MEMORY)"}, "_txlock": {"immediate"}}
-	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
+// Broken reports whether err says that the index cannot be used any more, so that Renew is called for.
+func Broken(err error) bool {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok { // another process that has it for a moment, and a call that was ended, say nothing of it
+		return !slices.Contains([]int{lib.SQLITE_BUSY, lib.SQLITE_LOCKED, lib.SQLITE_INTERRUPT, lib.SQLITE_NOMEM}, e.Code()&0xff)
+	}
+	return errors.Is(err, errUnusable)
 }
 
-func open(ctx context.Context, path string) (_ *DB, fresh bool, err error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		fresh = true
-		// A leftover journal of a deleted index must not be replayed into a new one.
-		if err := Remove(path); err != nil {
-			return nil, false, err
-		}
-	}
-	db, err := sql.Open("sqlite", dsn(path))
-	if err != nil {
-		return nil, false, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, db.Close())
-		}
-	}()
-	db.SetMaxOpenConns(5)
-	d := &DB{path: path, db: db}
-	var version int
-	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-		return nil, false, err
-	}
-	if version > len(migrations) {
-		return nil, false, sentence.Errorf("the index has format %d, newer than %d", version, len(migrations))
-	}
-	if version > 0 {
-		if err := d.checkUnlessClean(ctx); err != nil {
-			return nil, false, err
-		}
-	}
-	for v := version; v < len(migrations); v++ {
-		err := d.tx(ctx, func(tx *sql.Tx) error {
-			var now int
-			if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&now); err != nil || now > v {
-				return err // another process was first
-			}
-			if _, err := tx.ExecContext(ctx, migrations[v]); err != nil {
-				return err
-			}
-			_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version=%d", v+1))
-			return err
-		})
-		if err != nil {
-			return nil, false, err
-		}
-	}
-	if err := d.SetMeta(ctx, "clean", "no"); err != nil {
-		return nil, false, err
-	}
-	filled, err := d.Meta(ctx, "filled")
-	if err != nil {
-		return nil, false, err
-	}
-	return d, fresh || filled != "yes", nil
-}
-
-// checkUnlessClean looks for damage when the last one to have the index open did not close it.
-func (d *DB) checkUnlessClean(ctx context.Context) error {
-	clean, err := d.Meta(ctx, "clean")
-	if err != nil || clean == "yes" {
-		return err
-	}
-	var verdict string
-	if err := d.db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
-		return err
-	}
-	if verdict != "ok" {
-		return errors.New(verdict)
+// Trouble is the last error of a statement after which the index cannot be used any more, if there was one.
+func (d *DB) Trouble() error {
+	if p := d.trouble.Load(); p != nil {
+		return *p
 	}
 	return nil
+}
+
+// saw keeps such an error in mind.
+func (d *DB) saw(err *error) {
+	if e, ok := errors.AsType[*sqlite.Error](*err); ok && slices.Contains([]int{lib.SQLITE_CORRUPT, lib.SQLITE_NOTADB, lib.SQLITE_IOERR}, e.Code()&0xff) {
+		d.trouble.Store(err)
+	}
+}
+
+// Renew puts a new, empty index in the place of one that cannot be used, and says why with cause. If this one is in memory
+// already, it begins anew there.
+func (d *DB) Renew(ctx context.Context, cause error) error {
+	d.replace.Lock()
+	defer d.replace.Unlock()
+	d.release()
+	if old := d.db.Load(); old != nil {
+		_ = old.Close() // it is not used any more, whatever it says
+	}
+	var notice sentence.Text
+	db, err := (*sql.DB)(nil), cause
+	if damaged(cause) && !d.memory.Load() {
+		if err = discard(d.path); err == nil {
+			db, _, err = open(ctx, d.path)
+			notice = sentence.T("The index was damaged or incomplete. It is made anew from the folders; nothing is lost.")
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		var hold *sql.Conn
+		if db, hold, err = openMemory(ctx, err); err != nil {
+			return err
+		}
+		d.mu.Lock()
+		d.hold = hold
+		d.mu.Unlock()
+		d.memory.Store(true)
+		notice = memoryNotice(d.path, cause)
+	}
+	d.db.Store(db)
+	d.fresh.Store(true)
+	d.trouble.Store(nil)
+	d.mu.Lock()
+	d.notice = notice
+	d.mu.Unlock()
+	return nil
+}
+
+func memoryNotice(path string, cause error) sentence.Text {
+	if errors.Is(cause, errForeign) {
+		return sentence.T("The file {{.Path}} is not an index of this program and is left as it is; the lists are kept in memory. Move that file away to have them kept on the disk.", "Path", path)
+	}
+	return sentence.T("The index {{.Path}} cannot be written ({{.Problem}}): the lists are read from the folders and kept in memory. Nothing is lost.", "Path", path, "Problem", reason(cause))
+}
+
+// reason says in plain words why the disk does not take the index.
+func reason(cause error) sentence.Text {
+	code := 0
+	if e, ok := errors.AsType[*sqlite.Error](cause); ok {
+		code = e.Code() & 0xff
+	}
+	switch code {
+	case lib.SQLITE_FULL:
+		return sentence.T("the disk is full")
+	case lib.SQLITE_READONLY, lib.SQLITE_CANTOPEN, lib.SQLITE_PERM:
+		return sentence.T("it is read-only")
+	}
+	return sentence.Of(cause)
+}
+
+// Close closes the index.
+func (d *DB) Close() error {
+	d.release()
+	return d.db.Load().Close()
+}
+
+// release lets go of the connections that are kept.
+func (d *DB) release() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range []**sql.Conn{&d.watch, &d.hold} {
+		if *c != nil {
+			_ = (*c).Close()
+			*c = nil
+		}
+	}
 }
 
 // Changed reports whether anything was written to the index, by this process or another, since it was last asked.
@@ -168,7 +202,7 @@ func (d *DB) Changed(ctx context.Context) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.watch == nil {
-		conn, err := d.db.Conn(ctx)
+		conn, err := d.db.Load().Conn(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -184,27 +218,13 @@ func (d *DB) Changed(ctx context.Context) (bool, error) {
 	return changed, nil
 }
 
-// Close marks the index as whole and closes it.
-func (d *DB) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	err := d.SetMeta(ctx, "clean", "yes")
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.watch != nil {
-		err = errors.Join(err, d.watch.Close())
-		d.watch = nil
-	}
-	return errors.Join(err, d.db.Close())
-}
-
 // Path is the index's file.
 func (d *DB) Path() string { return d.path }
 
 // Meta reads a note about the index itself; a missing one is "".
 func (d *DB) Meta(ctx context.Context, key string) (string, error) {
 	var v string
-	err := d.db.QueryRowContext(ctx, "SELECT value FROM meta WHERE key=?", key).Scan(&v)
+	err := d.db.Load().QueryRowContext(ctx, "SELECT value FROM meta WHERE key=?", key).Scan(&v)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
@@ -213,31 +233,27 @@ func (d *DB) Meta(ctx context.Context, key string) (string, error) {
 
 // SetMeta writes a note about the index itself.
 func (d *DB) SetMeta(ctx context.Context, key, value string) error {
-	_, err := d.db.ExecContext(ctx, "INSERT INTO meta VALUES (?,?) ON CONFLICT (key) DO UPDATE SET value=excluded.value", key, value)
+	_, err := d.db.Load().ExecContext(ctx, "INSERT INTO meta VALUES (?,?) ON CONFLICT (key) DO UPDATE SET value=excluded.value", key, value)
 	return err
 }
 
-// Filled notes that the index holds everything the folders do, so that Open does not call it fresh again.
-func (d *DB) Filled(ctx context.Context) error { return d.SetMeta(ctx, "filled", "yes") }
+// Filled notes that the index holds everything the folders do, so that it is not fresh any more.
+func (d *DB) Filled(ctx context.Context) error {
+	err := d.SetMeta(ctx, "filled", "yes")
+	d.fresh.Store(err != nil)
+	return err
+}
 
 // Clear empties the index, which is then fresh until Filled is called.
 func (d *DB) Clear(ctx context.Context) error {
+	d.fresh.Store(true)
 	return d.tx(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, "DELETE FROM runs; DELETE FROM galleries; DELETE FROM images; DELETE FROM datasets; DELETE FROM meta WHERE key='filled'")
 		return err
 	})
 }
 
-func (d *DB) tx(ctx context.Context, do func(*sql.Tx) error) error {
-	tx, err := d.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	if err := do(tx); err != nil {
-		return errors.Join(err, ignoreDone(tx.Rollback()))
-	}
-	return tx.Commit()
-}
+func (d *DB) tx(ctx context.Context, do func(*sql.Tx) error) error { return inTx(ctx, d.db.Load(), do) }
 
 func ignoreDone(err error) error {
 	if errors.Is(err, sql.ErrTxDone) {
@@ -253,7 +269,7 @@ func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?,", n), ",
 
 // stamps reads id → stamp of a table.
 func (d *DB) stamps(ctx context.Context, table string) (_ map[string]string, err error) {
-	rows, err := d.db.QueryContext(ctx, "SELECT id, stamp FROM "+table)
+	rows, err := d.db.Load().QueryContext(ctx, "SELECT id, stamp FROM "+table)
 	if err != nil {
 		return nil, err
 	}
@@ -271,7 +287,7 @@ func (d *DB) stamps(ctx context.Context, table string) (_ map[string]string, err
 
 // ids reads one column of IDs.
 func (d *DB) ids(ctx context.Context, query string, args ...any) (_ []string, err error) {
-	rows, err := d.db.QueryContext(ctx, query, args...)
+	rows, err := d.db.Load().QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}

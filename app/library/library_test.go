@@ -1,23 +1,28 @@
 package library
 
 import (
+	"bytes"
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 )
 
 func openTest(t *testing.T, path string) (*DB, bool) {
 	t.Helper()
-	d, fresh, err := Open(context.Background(), path)
+	d, err := Open(context.Background(), path)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = d.db.Close() })
-	return d, fresh
+	t.Cleanup(func() { _ = d.Close() })
+	return d, d.Fresh()
 }
 
 func TestOpenPathsWithOddNames(t *testing.T) {
@@ -50,7 +55,7 @@ func TestDamagedIndexBeginsAnew(t *testing.T) {
 	for i := range 300 {
 		require.NoError(t, d.PutRuns(context.Background(), Run{ID: fmt.Sprint(i), Notes: "some notes to fill pages with"}))
 	}
-	require.NoError(t, d.db.Close()) // not marked clean
+	require.NoError(t, d.Close())
 	b, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Greater(t, len(b), 8192)
@@ -58,8 +63,14 @@ func TestDamagedIndexBeginsAnew(t *testing.T) {
 		name string
 		do   func([]byte) []byte
 	}{
-		{"not a database", func([]byte) []byte {
-			return []byte("hello, this is not a database at all, only text that is long enough")
+		{"nothing but its head", func(b []byte) []byte { return b[:100] }},
+		{"head overwritten", func(b []byte) []byte {
+			c := append([]byte(nil), b...)
+			copy(c, "not SQLite format")
+			return c
+		}},
+		{"last page overwritten", func(b []byte) []byte {
+			return append(append([]byte(nil), b[:len(b)-4096]...), bytes.Repeat([]byte{0xa5}, 4096)...)
 		}},
 		{"cut in half", func(b []byte) []byte { return b[:len(b)/2] }},
 		{"zeroed page", func(b []byte) []byte {
@@ -76,15 +87,178 @@ func TestDamagedIndexBeginsAnew(t *testing.T) {
 			n, err := d.CountRuns(context.Background(), RunQuery{})
 			require.NoError(t, err)
 			require.Zero(t, n)
+			require.False(t, d.InMemory(), "the new one is on the disk")
+			require.Contains(t, d.Notice().String(), "is made anew")
 		})
 	}
+}
+
+// TestForeignFilesAreLeftAlone holds that what may be another program's is never replaced, opened or waited for.
+func TestForeignFilesAreLeftAlone(t *testing.T) {
+	ctx := t.Context()
+	sqliteFile := func(t *testing.T, path, statements string) {
+		db, err := sql.Open("sqlite", path)
+		require.NoError(t, err)
+		_, err = db.Exec(statements)
+		require.NoError(t, errors.Join(err, db.Close()))
+	}
+	for name, make := range map[string]func(t *testing.T, path string){
+		"text":              func(t *testing.T, p string) { require.NoError(t, os.WriteFile(p, []byte("my books"), 0o600)) },
+		"another's":         func(t *testing.T, p string) { sqliteFile(t, p, "PRAGMA application_id=7; CREATE TABLE runs (x)") },
+		"another's, unsaid": func(t *testing.T, p string) { sqliteFile(t, p, "CREATE TABLE books (x); INSERT INTO books VALUES (1)") },
+		"a folder":          func(t *testing.T, p string) { require.NoError(t, os.MkdirAll(filepath.Join(p, "x"), 0o700)) },
+		"a link": func(t *testing.T, p string) {
+			sqliteFile(t, p+".elsewhere", "CREATE TABLE books (x)")
+			require.NoError(t, os.Symlink(p+".elsewhere", p))
+		},
+		"a pipe":                func(t *testing.T, p string) { mkfifo(t, p) },
+		"a pipe as its journal": func(t *testing.T, p string) { mkfifo(t, p+"-wal") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "library.db")
+			make(t, path)
+			before := describeDir(t, filepath.Dir(path))
+			d, fresh := openTest(t, path)
+			require.True(t, fresh)
+			require.True(t, d.InMemory())
+			require.Contains(t, d.Notice().String(), "is not an index of this program and is left as it is")
+			require.NoError(t, d.PutRuns(ctx, Run{ID: "1"}))
+			n, err := d.CountRuns(ctx, RunQuery{})
+			require.NoError(t, err)
+			require.Equal(t, 1, n)
+			_, err = d.Changed(ctx)
+			require.NoError(t, err)
+			require.NoError(t, d.PutRuns(ctx, Run{ID: "2"}))
+			changed, err := d.Changed(ctx)
+			require.NoError(t, err)
+			require.True(t, changed)
+			if name != "a pipe as its journal" {
+				require.Error(t, Remove(path))
+			}
+			require.NoError(t, d.Close())
+			require.Equal(t, before, describeDir(t, filepath.Dir(path)))
+		})
+	}
+}
+
+func describeDir(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		out[e.Name()] = e.Type().String()
+		if e.Type().IsRegular() {
+			b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+			require.NoError(t, err)
+			out[e.Name()] = string(b)
+		}
+	}
+	return out
+}
+
+// TestHostileIndex holds that an index with more in it than this program makes is not looked into.
+func TestHostileIndex(t *testing.T) {
+	ctx := t.Context()
+	for name, statements := range map[string]string{
+		"an endless view": `ALTER TABLE runs RENAME TO x; CREATE VIEW runs AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n)
+			SELECT i AS id, '' AS stamp FROM n`,
+		"a trigger":         "CREATE TRIGGER t AFTER INSERT ON runs BEGIN DELETE FROM galleries; END",
+		"another table":     "CREATE TABLE more (x)",
+		"an index too many": "CREATE INDEX more ON runs (abs(number))",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "library.db")
+			d, _ := openTest(t, path)
+			require.NoError(t, d.Filled(ctx))
+			_, err := d.db.Load().Exec(statements)
+			require.NoError(t, errors.Join(err, d.Close()))
+			began := time.Now()
+			d, fresh := openTest(t, path)
+			require.True(t, fresh)
+			require.False(t, d.InMemory())
+			require.Less(t, time.Since(began), 15*time.Second)
+			stamps, err := d.RunStamps(ctx)
+			require.NoError(t, err)
+			require.Empty(t, stamps)
+		})
+	}
+}
+
+// TestFormerIndexIsKept holds that an index that a version before the mark made is marked, not made anew.
+func TestFormerIndexIsKept(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "library.db")
+	d, _ := openTest(t, path)
+	require.NoError(t, d.PutRuns(ctx, Run{ID: "1"}))
+	require.NoError(t, d.Filled(ctx))
+	_, err := d.db.Load().Exec("PRAGMA application_id=0; INSERT INTO meta VALUES ('clean', 'yes')")
+	require.NoError(t, errors.Join(err, d.Close()))
+	for range 2 {
+		d, fresh := openTest(t, path)
+		require.False(t, fresh)
+		n, err := d.CountRuns(ctx, RunQuery{})
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		require.Empty(t, d.Notice().String())
+		require.NoError(t, d.Close())
+		require.NoError(t, inspect(path))
+	}
+}
+
+// TestManyOpenANewIndex opens an index that is not there from many places at once, as subcommands do.
+func TestManyOpenANewIndex(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "library.db")
+	var g errgroup.Group
+	for range 8 {
+		g.Go(func() error {
+			d, err := Open(t.Context(), path)
+			if err != nil {
+				return err
+			}
+			if n := d.Notice(); n.Template != "" {
+				return n
+			}
+			return d.Close()
+		})
+	}
+	require.NoError(t, g.Wait())
+}
+
+// TestDamageIsSeenLater holds that damage that a statement meets calls for a new index.
+func TestDamageIsSeenLater(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "library.db")
+	d, _ := openTest(t, path)
+	for i := range 300 {
+		require.NoError(t, d.PutRuns(ctx, Run{ID: fmt.Sprint(i), Notes: strings.Repeat("notes ", 100)}))
+	}
+	_, err := d.db.Load().Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+	require.NoError(t, err)
+	require.NoError(t, d.Trouble())
+	d.db.Load().SetMaxIdleConns(0) // nothing of it is remembered
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	require.NoError(t, err)
+	st, err := f.Stat()
+	require.NoError(t, err)
+	_, err = f.WriteAt(make([]byte, st.Size()-4096), 4096)
+	require.NoError(t, errors.Join(err, f.Close()))
+	_, err = d.Runs(ctx, RunQuery{})
+	require.Error(t, err)
+	require.ErrorIs(t, d.Trouble(), err)
+	require.NoError(t, d.Renew(ctx, d.Trouble()))
+	require.NoError(t, d.Trouble())
+	require.False(t, d.InMemory())
+	runs, err := d.Runs(ctx, RunQuery{})
+	require.NoError(t, err)
+	require.Empty(t, runs)
 }
 
 func TestNewerIndexIsReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "library.db")
 	d, _ := openTest(t, path)
 	require.NoError(t, d.Filled(context.Background()))
-	_, err := d.db.Exec("PRAGMA user_version=99")
+	_, err := d.db.Load().Exec("PRAGMA user_version=99")
 	require.NoError(t, err)
 	require.NoError(t, d.Close())
 	_, fresh := openTest(t, path)
@@ -196,7 +370,7 @@ func TestImagesSearch(t *testing.T) {
 // BenchmarkImageKeys reads the keys of a gallery of 100,000 images.
 func BenchmarkImageKeys(b *testing.B) {
 	ctx := context.Background()
-	d, _, err := Open(ctx, filepath.Join(b.TempDir(), "library.db"))
+	d, err := Open(ctx, filepath.Join(b.TempDir(), "library.db"))
 	require.NoError(b, err)
 	defer func() { _ = d.Close() }()
 	images := make([]Image, 100_000)

@@ -102,6 +102,7 @@ func (q RunQuery) where() (string, []any) {
 
 // Runs reads the runs that q chooses.
 func (d *DB) Runs(ctx context.Context, q RunQuery) (_ []Run, err error) {
+	defer d.saw(&err)
 	order, ok := runOrders[q.Order]
 	if !ok {
 		return nil, sentence.Errorf("runs cannot be sorted by %q", q.Order)
@@ -119,7 +120,7 @@ func (d *DB) Runs(ctx context.Context, q RunQuery) (_ []Run, err error) {
 		}
 		query, args = query+" LIMIT ? OFFSET ?", append(args, limit, q.Offset)
 	}
-	rows, err := d.db.QueryContext(ctx, query, args...)
+	rows, err := d.db.Load().QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -147,13 +148,15 @@ func (d *DB) Runs(ctx context.Context, q RunQuery) (_ []Run, err error) {
 
 // CountRuns is how many runs q chooses, limit and offset aside.
 func (d *DB) CountRuns(ctx context.Context, q RunQuery) (n int, err error) {
+	defer d.saw(&err)
 	where, args := q.where()
-	err = d.db.QueryRowContext(ctx, "SELECT count(*) FROM runs"+where, args...).Scan(&n)
+	err = d.db.Load().QueryRowContext(ctx, "SELECT count(*) FROM runs"+where, args...).Scan(&n)
 	return n, err
 }
 
 // Run reads one run; ok is false if the index has none of that ID.
 func (d *DB) Run(ctx context.Context, id string) (r Run, ok bool, err error) {
+	defer d.saw(&err)
 	rs, err := d.Runs(ctx, RunQuery{IDs: []string{id}})
 	if err != nil || len(rs) == 0 {
 		return Run{}, false, err
@@ -214,7 +217,8 @@ func (d *DB) RunStamps(ctx context.Context) (map[string]string, error) { return 
 
 // Tags is every tag in use, sorted.
 func (d *DB) Tags(ctx context.Context) (_ []string, err error) {
-	rows, err := d.db.QueryContext(ctx, "SELECT DISTINCT tags FROM runs WHERE tags <> ''")
+	defer d.saw(&err)
+	rows, err := d.db.Load().QueryContext(ctx, "SELECT DISTINCT tags FROM runs WHERE tags <> ''")
 	if err != nil {
 		return nil, err
 	}

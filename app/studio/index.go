@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"unnoise/app/events"
+	"unnoise/app/library"
 	"unnoise/app/workspace"
 	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
@@ -22,11 +23,10 @@ const sampleDir = "samples"
 
 // indexer is what the index remembers between two looks at the folders.
 type indexer struct {
-	mu    sync.Mutex // one look at a time
-	fresh bool       // the index is empty and was never filled
-	bad   map[string]string
-	last  map[string]map[string]string // stamps by ID that the index had after the last look, by folder
-	seen  map[string]time.Time         // modification time of each folder of things when it was last looked through
+	mu   sync.Mutex // one look at a time
+	bad  map[string]string
+	last map[string]map[string]string // stamps by ID that the index had after the last look, by folder
+	seen map[string]time.Time         // modification time of each folder of things when it was last looked through
 }
 
 // watch looks for what changed, first all of it and then, every two seconds, where something may have.
@@ -117,9 +117,6 @@ func (c *core) rebuild(ctx context.Context, progress ProgressFunc) error {
 	if err := e.lib.Clear(ctx); err != nil {
 		return sentence.Errorf("the index cannot be emptied: %w", err)
 	}
-	c.index.mu.Lock()
-	c.index.fresh = true
-	c.index.mu.Unlock()
 	return c.look(ctx, e, true, newMeter(progress, events.T("Making the index")))
 }
 
@@ -180,10 +177,36 @@ const manyChanged = 20
 
 // look compares the folders with the index and reads what differs. With all, the files of every
 // thing are looked at, else only the lists of names and the active things. What cannot be read is
-// left out, and told once.
+// left out, and told once. An index that cannot be used any more is replaced.
 func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 	c.index.mu.Lock()
 	defer c.index.mu.Unlock()
+	err := e.lib.Trouble()
+	if err == nil {
+		err = c.compare(ctx, e, all, m)
+	}
+	for range 2 { // a new one on the disk, then one in memory
+		if err == nil || ctx.Err() != nil || !library.Broken(err) {
+			break
+		}
+		c.log.Warn("the index is made anew", "error", err)
+		if err := e.lib.Renew(ctx, err); err != nil {
+			return err
+		}
+		c.tellIndex(e)
+		err = c.compare(ctx, e, true, m)
+	}
+	return err
+}
+
+// tellIndex tells what became of the index, if anything did.
+func (c *core) tellIndex(e *env) {
+	if text := e.lib.Notice(); text.Template != "" {
+		c.bus.Publish(Notice{Severity: events.Warning, Text: text})
+	}
+}
+
+func (c *core) compare(ctx context.Context, e *env, all bool, m *meter) error {
 	if c.index.bad == nil {
 		c.index.bad, c.index.seen, c.index.last = make(map[string]string), make(map[string]time.Time), make(map[string]map[string]string)
 	}
@@ -254,7 +277,11 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 		}
 		var gone []string
 		for id := range old {
-			if _, err := os.Lstat(filepath.Join(k.dir, id)); errors.Is(err, fs.ErrNotExist) {
+			path, err := workspace.Child(k.dir, id)
+			if err == nil {
+				_, err = os.Lstat(path)
+			}
+			if err != nil && (path == "" || errors.Is(err, fs.ErrNotExist)) { // or the index names what can be none
 				gone = append(gone, id)
 				delete(now, id)
 			}
@@ -273,6 +300,9 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
+			if library.Broken(err) {
+				return sentence.Errorf("the index cannot be written: %w", err)
+			}
 			c.index.bad[t.k.dir+t.id] = t.stamp
 			problems = append(problems, err)
 		} else {
@@ -282,12 +312,11 @@ func (c *core) look(ctx context.Context, e *env, all bool, m *meter) error {
 			m.at(int64(i+1), int64(len(tasks)), t.id)
 		}
 	}
-	fresh := c.index.fresh
+	fresh := e.lib.Fresh()
 	if fresh {
 		if err := e.lib.Filled(ctx); err != nil {
 			return sentence.Errorf("the index cannot be written: %w", err)
 		}
-		c.index.fresh = false
 		c.bus.Publish(events.LibraryRebuilt{})
 	}
 	for ki, k := range kinds {

@@ -102,9 +102,7 @@ func open(ctx context.Context, dir string, attach bool) (_ *Studio, err error) {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	var warn error
 	c.settings, warn = settings.Open(settings.Path())
-	_, err = os.Stat(workspace.Library(dir))
-	indexed := err == nil
-	e, fresh, err := openEnv(ctx, dir, attach)
+	e, err := openEnv(ctx, dir, attach)
 	if err != nil {
 		c.cancel()
 		return nil, err
@@ -125,13 +123,8 @@ func open(ctx context.Context, dir string, attach bool) (_ *Studio, err error) {
 		}
 		c.recover(e)
 	}
-	if !attach {
-		if fresh && indexed {
-			c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("The index was damaged or incomplete. It is made anew from the folders; nothing is lost.")})
-		}
-	}
+	c.tellIndex(e)
 	c.thumbs = thumbs.New[Ref](loader{c}, thumbs.Options{Dir: filepath.Join(e.ws.Cache(), "thumbs")})
-	c.index.fresh = fresh
 	c.sup = newSupervisor(c)
 	s := &Studio{core: c}
 	s.Workspace = workspaceService{c}
@@ -159,7 +152,7 @@ func open(ctx context.Context, dir string, attach bool) (_ *Studio, err error) {
 	return s, nil
 }
 
-func openEnv(ctx context.Context, dir string, attach bool) (_ *env, fresh bool, err error) {
+func openEnv(ctx context.Context, dir string, attach bool) (_ *env, err error) {
 	var ws *workspace.Workspace
 	if attach {
 		ws, err = workspace.Attach(dir)
@@ -167,13 +160,13 @@ func openEnv(ctx context.Context, dir string, attach bool) (_ *env, fresh bool, 
 		ws, err = workspace.Open(dir, workspace.Window)
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	lib, fresh, err := library.Open(ctx, ws.Library())
+	lib, err := library.Open(ctx, ws.Library())
 	if err != nil {
-		return nil, false, errors.Join(err, ws.Close())
+		return nil, errors.Join(err, ws.Close())
 	}
-	return &env{ws: ws, lib: lib, bin: trash.New(ws.Dir(), ws.Trash()), queue: queue.New(ws.Queue())}, fresh, nil
+	return &env{ws: ws, lib: lib, bin: trash.New(ws.Dir(), ws.Trash()), queue: queue.New(ws.Queue())}, nil
 }
 
 func (e *env) close() error { return errors.Join(e.lib.Close(), e.ws.Close()) }

@@ -73,18 +73,24 @@ func (s workspaceService) Move(ctx context.Context, dir string, progress Progres
 	if err := s.noneTraining(old); err != nil {
 		return err
 	}
+	release, err := old.ws.HoldPlace(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	m := newMeter(progress, events.T("Copying and comparing"))
 	if to, err := filepath.Abs(dir); err == nil {
-		defer s.note(old, events.T("Moving the workspace to {{.Path}}", "Path", to), filepath.Join(filepath.Dir(to), "workspace"))()
+		defer s.note(old, events.T("Moving the workspace to {{.Path}}", "Path", to), to)()
 	}
-	removeOld, err := old.ws.CopyTo(ctx, dir, m.at)
+	removeOld, err := old.ws.CopyTo(ctx, dir, func() error { return s.noneTraining(old) }, m.at)
 	if err != nil {
 		return err
 	}
-	next, _, err := openEnv(ctx, dir, false)
+	next, err := openEnv(ctx, dir, false)
 	if err != nil {
 		return err
 	}
+	s.tellIndex(next)
 	if err := s.syncEnv(ctx, next, newMeter(progress, events.T("Making the index"))); err != nil {
 		return errors.Join(err, next.close())
 	}

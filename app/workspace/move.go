@@ -7,9 +7,11 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"unnoise/app/disk"
 	"unnoise/runtime/durable"
@@ -18,17 +20,21 @@ import (
 
 // moved is a file that was copied and compared.
 type moved struct {
-	rel  string
 	size int64
 	mod  int64
+	mode fs.FileMode
 }
 
+// passes is how often what changed while it was copied is copied again.
+const passes = 20
+
 // CopyTo copies the workspace into dir, which must be empty or missing and not within the
-// workspace, and compares every copy with its original. The index and the caches, which are
-// made again, stay behind. The copy appears under its name only when it is complete. It returns a
+// workspace, and compares every copy with its original; who may read and write what stays as it is. The index and the
+// caches, which are made again, stay behind. What changes meanwhile is copied again, and quiet is asked before the end
+// whether somebody still works in the workspace. The copy appears under its name only when it is complete. It returns a
 // function that removes the originals, to be called once the new place is in use; a file
 // that has changed since it was copied is kept.
-func (w *Workspace) CopyTo(ctx context.Context, dir string, progress func(done, total int64, item string)) (removeOld func() error, err error) {
+func (w *Workspace) CopyTo(ctx context.Context, dir string, quiet func() error, progress func(done, total int64, item string)) (removeOld func() error, err error) {
 	dst, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, sentence.Errorf("the path %q cannot be used: %w", dir, err)
@@ -45,61 +51,130 @@ func (w *Workspace) CopyTo(ctx context.Context, dir string, progress func(done, 
 	}
 	exists := err == nil
 
-	files, dirs, total, err := w.inventory(ctx)
+	found, err := w.inventory(ctx)
 	if err != nil {
 		return nil, err
 	}
 	parent := filepath.Dir(dst)
-	if err := os.MkdirAll(parent, 0o777); err != nil {
+	if err := durable.MkdirAll(parent); err != nil {
 		return nil, sentence.Errorf("the folder %s cannot be made: %w", parent, disk.Reason(err))
 	}
-	if err := disk.Require(disk.Free, parent, total+total/50+1<<20, sentence.T("the workspace")); err != nil {
+	if err := disk.Require(disk.Free, parent, found.total+found.total/50+1<<20, sentence.T("the workspace")); err != nil {
 		return nil, err
 	}
-	tmp, err := os.MkdirTemp(parent, durable.TempPrefix+"workspace-")
+	tmp, release, err := durable.TempDir(dst)
 	if err != nil {
 		return nil, sentence.Errorf("the folder %s cannot be written: %w", parent, disk.Reason(err))
 	}
+	defer release()
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.RemoveAll(tmp))
+			err = errors.Join(err, removeReadOnly(tmp))
 		}
 	}()
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return nil, sentence.Errorf("the folder %s cannot be written: %w", tmp, disk.Reason(err))
-	}
-	for _, d := range dirs {
-		if err := os.MkdirAll(filepath.Join(tmp, d), 0o777); err != nil {
-			return nil, sentence.Errorf("the folder %s cannot be made: %w", filepath.Join(tmp, d), disk.Reason(err))
-		}
-	}
-	var done int64
-	for i := range files {
-		if err := copyVerified(ctx, filepath.Join(w.dir, files[i].rel), filepath.Join(tmp, files[i].rel), &files[i]); err != nil {
+	c := copier{from: w.dir, to: tmp, files: make(map[string]moved), progress: progress}
+	for pass := 0; ; pass++ {
+		changed, err := c.pass(ctx, found)
+		if err != nil {
 			return nil, err
 		}
-		done += files[i].size
-		if progress != nil {
-			progress(done, total, files[i].rel)
+		if changed == 0 && pass > 0 {
+			break
 		}
-	}
-	for _, d := range append(slices.Clone(dirs), ".") {
-		if err := durable.SyncDir(filepath.Join(tmp, d)); err != nil {
+		if pass == passes {
+			return nil, sentence.Errorf("the workspace %s cannot be moved: something keeps writing into it; stop that first", w.dir)
+		}
+		if found, err = w.inventory(ctx); err != nil {
 			return nil, err
 		}
 	}
+	if quiet != nil {
+		if err := quiet(); err != nil {
+			return nil, err
+		}
+	}
+	mode := found.dirs["."]
 	if exists {
-		if err := os.Remove(dst); err != nil {
+		st, err := os.Stat(dst)
+		if err == nil {
+			mode &= st.Mode().Perm() | 0o700 // a folder that was made for few stays theirs
+			err = os.Remove(dst)
+		}
+		if err != nil {
 			return nil, sentence.Errorf("the folder %s cannot be replaced: %w; choose a new folder within it", dst, disk.Reason(err))
 		}
 	}
-	if err := os.Rename(tmp, dst); err != nil {
+	found.dirs["."] = mode
+	for _, d := range found.deepestFirst() {
+		path := filepath.Join(tmp, d)
+		if err := os.Chmod(path, found.dirs[d]); err != nil {
+			return nil, sentence.Errorf("the folder %s cannot be written: %w", path, disk.Reason(err))
+		}
+		if err := durable.SyncDir(path); err != nil {
+			return nil, err
+		}
+	}
+	if err := durable.RenameNew(tmp, dst); err != nil {
 		return nil, sentence.Errorf("the folder %s cannot be made: %w", dst, disk.Reason(err))
 	}
-	if err := durable.SyncDir(parent); err != nil {
-		return nil, err
+	return func() error { return w.removeCopied(c.files, found) }, nil
+}
+
+// copier copies the files of a workspace and remembers what it copied.
+type copier struct {
+	from, to string
+	files    map[string]moved
+	done     int64
+	progress func(done, total int64, item string)
+}
+
+// pass copies what is new or has changed since it was copied, and drops what is not there any more.
+func (c *copier) pass(ctx context.Context, found inventory) (changed int, err error) {
+	for _, d := range slices.Backward(found.deepestFirst()) {
+		if err := os.Mkdir(filepath.Join(c.to, d), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return 0, sentence.Errorf("the folder %s cannot be made: %w", filepath.Join(c.to, d), disk.Reason(err))
+		}
 	}
-	return func() error { return w.removeCopied(files, dirs) }, nil
+	for rel := range c.files {
+		if _, ok := found.files[rel]; !ok {
+			changed++
+			delete(c.files, rel)
+			if err := os.Remove(filepath.Join(c.to, rel)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return 0, sentence.Errorf("the folder %s cannot be written: %w", c.to, disk.Reason(err))
+			}
+		}
+	}
+	for _, rel := range slices.Sorted(maps.Keys(found.files)) {
+		f := found.files[rel]
+		if c.files[rel] == f {
+			continue
+		}
+		changed++
+		err := copyVerified(ctx, filepath.Join(c.from, rel), filepath.Join(c.to, rel), &f)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has just gone; the next pass drops it
+		}
+		if err != nil {
+			return 0, err
+		}
+		c.files[rel] = f
+		c.done += f.size
+		if c.progress != nil {
+			c.progress(min(c.done, found.total), found.total, rel)
+		}
+	}
+	return changed, nil
+}
+
+// removeReadOnly removes a folder that may hold folders which cannot be written.
+func removeReadOnly(dir string) error {
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			_ = os.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
 }
 
 // inside reports whether path is base or lies within it, symbolic links resolved.
@@ -127,15 +202,38 @@ func inside(base, path string) bool {
 
 // left behind by a move: locks, the index and what can be made again.
 func (w *Workspace) derived(rel string) bool {
-	switch rel {
-	case lockName, holderName, "queue.lock", "library.db", "library.db-wal", "library.db-shm", filepath.Base(w.Cache()):
-		return true
-	}
-	return false
+	return rel == filepath.Base(w.Cache()) || slices.Contains(leftBehind, rel)
 }
 
-func (w *Workspace) inventory(ctx context.Context) (files []moved, dirs []string, total int64, err error) {
-	err = filepath.WalkDir(w.dir, func(path string, d fs.DirEntry, err error) error {
+var leftBehind = []string{lockName, placeName, holderName, callName, "queue.lock", "library.db", "library.db-wal", "library.db-shm", "library.db-journal"}
+
+// inventory is what is to be moved.
+type inventory struct {
+	files map[string]moved
+	dirs  map[string]fs.FileMode // "." included
+	total int64
+}
+
+// deepestFirst lists the folders such that each comes before those that hold it.
+func (i inventory) deepestFirst() []string {
+	dirs := slices.Sorted(maps.Keys(i.dirs))
+	slices.SortStableFunc(dirs, func(a, b string) int { return depth(b) - depth(a) })
+	return dirs
+}
+
+func depth(rel string) int {
+	if rel == "." {
+		return -1
+	}
+	return strings.Count(rel, string(filepath.Separator))
+}
+
+func (w *Workspace) inventory(ctx context.Context) (inventory, error) {
+	found := inventory{files: make(map[string]moved), dirs: make(map[string]fs.FileMode)}
+	err := filepath.WalkDir(w.dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path != w.dir {
+			return nil // it has just gone
+		}
 		if err != nil {
 			return err
 		}
@@ -152,49 +250,49 @@ func (w *Workspace) inventory(ctx context.Context) (files []moved, dirs []string
 			}
 			return nil
 		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 		switch {
 		case d.IsDir():
-			if rel != "." {
-				dirs = append(dirs, rel)
-			}
+			found.dirs[rel] = info.Mode().Perm()
 		case d.Type().IsRegular():
-			info, err := d.Info()
-			if err != nil {
-				return err
-			}
-			files = append(files, moved{rel: rel, size: info.Size(), mod: info.ModTime().UnixNano()})
-			total += info.Size()
+			found.files[rel] = moved{size: info.Size(), mod: info.ModTime().UnixNano(), mode: info.Mode().Perm()}
+			found.total += info.Size()
 		default:
 			return sentence.Errorf("the workspace holds %s, which is neither a file nor a folder: remove it first", path)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, nil, 0, sentence.Errorf("the workspace %s cannot be read: %w", w.dir, err)
+		return found, sentence.Errorf("the workspace %s cannot be read: %w", w.dir, err)
 	}
-	return files, dirs, total, nil
+	return found, nil
 }
 
 func copyVerified(ctx context.Context, src, dst string, m *moved) error {
-	in, err := os.Open(src)
+	in, err := durable.Open(src)
 	if err != nil {
 		return sentence.Errorf("the file %s cannot be read: %w", src, disk.Reason(err))
 	}
 	defer func() { _ = in.Close() }()
+	before, err := in.Stat() // what changes while it is copied is copied again
+	if err != nil {
+		return sentence.Errorf("the file %s cannot be read: %w", src, disk.Reason(err))
+	}
 	sum := sha256.New()
 	err = durable.WriteFile(dst, func(w io.Writer) error {
-		n, err := io.Copy(io.MultiWriter(w, sum), reader{ctx, in})
-		m.size = n
+		_, err := io.Copy(io.MultiWriter(w, sum), reader{ctx, in})
 		return err
 	})
 	if err != nil {
 		return sentence.Errorf("the file %s cannot be copied: %w", src, err)
 	}
-	info, err := in.Stat()
-	if err != nil {
-		return sentence.Errorf("the file %s cannot be read: %w", src, disk.Reason(err))
-	}
-	m.mod = info.ModTime().UnixNano()
+	*m = moved{size: before.Size(), mod: before.ModTime().UnixNano(), mode: before.Mode().Perm()}
 	check := sha256.New()
 	out, err := os.Open(dst)
 	if err != nil {
@@ -207,27 +305,26 @@ func copyVerified(ctx context.Context, src, dst string, m *moved) error {
 	if !bytes.Equal(sum.Sum(nil), check.Sum(nil)) {
 		return sentence.Errorf("the copy %s differs from its original: check that disk; nothing was removed", dst)
 	}
-	return os.Chtimes(dst, info.ModTime(), info.ModTime()) // stamps of the index and of thumbnails stay right
+	// Stamps of the index and of thumbnails stay right.
+	if err := errors.Join(os.Chtimes(dst, before.ModTime(), before.ModTime()), os.Chmod(dst, m.mode)); err != nil {
+		return sentence.Errorf("the copy %s cannot be written: %w", dst, disk.Reason(err))
+	}
+	return nil
 }
 
-func (w *Workspace) removeCopied(files []moved, dirs []string) error {
+func (w *Workspace) removeCopied(files map[string]moved, found inventory) error {
 	var errs []error
-	kept := 0
-	for _, f := range files {
-		path := filepath.Join(w.dir, f.rel)
+	for rel, f := range files {
+		path := filepath.Join(w.dir, rel)
 		info, err := os.Lstat(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
 		if err != nil || info.Size() != f.size || info.ModTime().UnixNano() != f.mod {
-			kept++
 			continue
 		}
 		if err := os.Remove(path); err != nil {
 			errs = append(errs, disk.Reason(err))
 		}
 	}
-	for _, name := range []string{holderName, "queue.lock", "library.db", "library.db-wal", "library.db-shm", lockName} {
+	for _, name := range leftBehind {
 		if err := os.Remove(filepath.Join(w.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, disk.Reason(err))
 		}
@@ -235,12 +332,13 @@ func (w *Workspace) removeCopied(files []moved, dirs []string) error {
 	if err := os.RemoveAll(w.Cache()); err != nil {
 		errs = append(errs, disk.Reason(err))
 	}
-	for _, d := range slices.Backward(dirs) { // children first; one that holds something stays
+	for _, d := range found.deepestFirst() { // one that holds something stays
 		_ = os.Remove(filepath.Join(w.dir, d))
 	}
-	_ = os.Remove(w.dir)
-	if kept > 0 {
-		errs = append(errs, sentence.Errorf("%d files changed while the workspace was copied and were kept in %s", kept, w.dir))
+	if len(errs) == 0 {
+		if left, err := w.inventory(context.Background()); err == nil && len(left.files) > 0 {
+			errs = append(errs, sentence.Errorf("%d files came or changed while the workspace was moved and are still in %s", len(left.files), w.dir))
+		}
 	}
 	return errors.Join(errs...)
 }

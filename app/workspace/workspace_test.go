@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -288,7 +289,7 @@ func TestCopyTo(t *testing.T) {
 	before := contents(t, w.Runs())
 	to := filepath.Join(t.TempDir(), "deep", "to")
 	var last, total int64
-	remove, err := w.CopyTo(ctx, to, func(d, n int64, _ string) { last, total = d, n })
+	remove, err := w.CopyTo(ctx, to, nil, func(d, n int64, _ string) { last, total = d, n })
 	require.NoError(t, err)
 	require.Equal(t, total, last)
 	require.Equal(t, before, contents(t, filepath.Join(to, "runs")))
@@ -302,7 +303,7 @@ func TestCopyTo(t *testing.T) {
 	require.NoError(t, os.WriteFile(late, []byte("changed since"), 0o666))
 	fresh := filepath.Join(w.Runs(), "0002 “run” 龙", "new")
 	require.NoError(t, os.WriteFile(fresh, []byte("new"), 0o666))
-	require.ErrorContains(t, remove(), "1 files changed")
+	require.ErrorContains(t, remove(), "2 files came or changed")
 	require.Len(t, contents(t, w.Dir()), 2)
 	require.FileExists(t, late)
 	require.FileExists(t, fresh)
@@ -313,18 +314,18 @@ func TestCopyToRefusesAndCancels(t *testing.T) {
 	defer func() { require.NoError(t, w.Close()) }()
 	before := contents(t, w.Dir())
 	for _, to := range []string{w.Dir(), filepath.Join(w.Dir(), "runs", "x"), filepath.Dir(w.Dir())} {
-		_, err := w.CopyTo(context.Background(), to, nil)
+		_, err := w.CopyTo(context.Background(), to, nil, nil)
 		require.Error(t, err, to)
 	}
 	link := filepath.Join(t.TempDir(), "link")
 	require.NoError(t, os.Symlink(w.Dir(), link))
-	_, err := w.CopyTo(context.Background(), filepath.Join(link, "sub"), nil)
+	_, err := w.CopyTo(context.Background(), filepath.Join(link, "sub"), nil, nil)
 	require.ErrorContains(t, err, "within")
 
 	parent := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	n := 0
-	_, err = w.CopyTo(ctx, filepath.Join(parent, "to"), func(int64, int64, string) {
+	_, err = w.CopyTo(ctx, filepath.Join(parent, "to"), nil, func(int64, int64, string) {
 		if n++; n == 10 {
 			cancel()
 		}
@@ -334,4 +335,83 @@ func TestCopyToRefusesAndCancels(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, left)
 	require.Equal(t, before, contents(t, w.Dir()))
+}
+
+// TestCopyKeepsPermissions holds that a private workspace is private at its new place, also while it is copied.
+func TestCopyKeepsPermissions(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no such permissions")
+	}
+	w := filled(t, 8)
+	defer func() { require.NoError(t, w.Close()) }()
+	run := filepath.Join("runs", "0001 “run” 龙")
+	modes := map[string]fs.FileMode{
+		".": 0o700, "runs": 0o750, run: 0o500, filepath.Join(run, "1"): 0o400, filepath.Join("runs", "0002 “run” 龙", "2"): 0o640, "workspace.json": 0o604,
+	}
+	for p, m := range modes {
+		require.NoError(t, os.Chmod(filepath.Join(w.Dir(), p), m))
+	}
+	defer func() { require.NoError(t, os.Chmod(filepath.Join(w.Dir(), run), 0o700)) }()
+	parent := t.TempDir()
+	to := filepath.Join(parent, "to")
+	_, err := w.CopyTo(t.Context(), to, nil, func(int64, int64, string) {
+		entries, err := os.ReadDir(parent)
+		require.NoError(t, err)
+		require.Len(t, entries, 1)
+		st, err := entries[0].Info()
+		require.NoError(t, err)
+		require.Equal(t, fs.FileMode(0o700), st.Mode().Perm())
+	})
+	require.NoError(t, err)
+	for p, m := range modes {
+		st, err := os.Stat(filepath.Join(to, p))
+		require.NoError(t, err)
+		require.Equal(t, m, st.Mode().Perm(), p)
+	}
+	require.NoError(t, os.Chmod(filepath.Join(to, run), 0o700))
+
+	require.NoError(t, os.Chmod(w.Dir(), 0o755))
+	private := filepath.Join(parent, "private")
+	require.NoError(t, os.Mkdir(private, 0o700))
+	_, err = w.CopyTo(t.Context(), private, nil, nil)
+	require.NoError(t, err)
+	st, err := os.Stat(private)
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o700), st.Mode().Perm(), "a folder that was made private stays so")
+	require.NoError(t, os.Chmod(filepath.Join(private, run), 0o700))
+}
+
+// TestCopyFollowsChanges holds that what others finish while the workspace is copied is in the copy.
+func TestCopyFollowsChanges(t *testing.T) {
+	w := filled(t, 20)
+	defer func() { require.NoError(t, w.Close()) }()
+	to := filepath.Join(t.TempDir(), "to")
+	n := 0
+	remove, err := w.CopyTo(t.Context(), to, func() error { n = -100; return nil }, func(int64, int64, string) {
+		switch n++; n {
+		case 5: // a run is finished, one is deleted, one goes on
+			require.NoError(t, os.MkdirAll(filepath.Join(w.Runs(), "0000 new"), 0o777))
+			require.NoError(t, os.WriteFile(filepath.Join(w.Runs(), "0000 new", "run.json"), []byte("{}"), 0o666))
+			require.NoError(t, os.RemoveAll(filepath.Join(w.Runs(), "0000 “run” 龙")))
+			require.NoError(t, os.WriteFile(filepath.Join(w.Runs(), "0001 “run” 龙", "1"), []byte("longer than it was before"), 0o666))
+		case 19: // while the changes are being copied
+			require.NoError(t, os.WriteFile(filepath.Join(w.Runs(), "0000 new", "log.jsonl"), []byte("x"), 0o666))
+		}
+	})
+	require.NoError(t, err)
+	require.Less(t, n, 0, "it was asked whether all is quiet")
+	require.Equal(t, contents(t, w.Runs()), contents(t, filepath.Join(to, "runs")))
+	require.FileExists(t, filepath.Join(to, "runs", "0000 new", "log.jsonl"))
+	require.NoError(t, remove())
+	require.NoDirExists(t, w.Runs())
+
+	busy := errors.New("busy")
+	w2 := filled(t, 3)
+	defer func() { require.NoError(t, w2.Close()) }()
+	to2 := filepath.Join(t.TempDir(), "to2")
+	_, err = w2.CopyTo(t.Context(), to2, func() error { return busy }, nil)
+	require.ErrorIs(t, err, busy)
+	entries, err := os.ReadDir(filepath.Dir(to2))
+	require.NoError(t, err)
+	require.Empty(t, entries)
 }
