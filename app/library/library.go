@@ -129,7 +129,9 @@ func (d *DB) Renew(ctx context.Context, cause error) error {
 	var notice sentence.Text
 	db, err := (*sql.DB)(nil), cause
 	if damaged(cause) && !d.memory.Load() {
-		if err = discard(d.path); err == nil {
+		if certain, _ := inspect(d.path); !certain {
+			cause, err = errForeign, errForeign
+		} else if err = discard(d.path); err == nil {
 			db, _, err = open(ctx, d.path)
 			notice = sentence.T("The index was damaged or incomplete. It is made anew from the folders; nothing is lost.")
 		}

@@ -47,7 +47,8 @@ func companions(path string) []string {
 
 // Remove deletes an index that is not open, with its companions. Another program's file is left alone, which is an error.
 func Remove(path string) error {
-	if err := inspect(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !damaged(err) {
+	certain, err := inspect(path)
+	if err == nil && !certain || err != nil && !errors.Is(err, fs.ErrNotExist) && !damaged(err) {
 		return sentence.Errorf("the file %s is not an index of this program and is left alone", path)
 	}
 	return discard(path)
@@ -64,45 +65,48 @@ func discard(path string) error {
 	return errors.Join(errs...)
 }
 
-// inspect looks at the file, without SQLite, whether it is this program's. The error wraps fs.ErrNotExist when there is
-// none, errForeign when it is another's, and errUnusable when it is ours and cannot be used.
-func inspect(path string) error {
+// inspect looks at the file, without SQLite, whether it is this program's, which is not certain while it is being made. The
+// error wraps fs.ErrNotExist when there is none, errForeign when it is another's, and errUnusable when it is ours and
+// cannot be used.
+func inspect(path string) (certain bool, err error) {
 	for _, p := range companions(path) {
 		if st, err := os.Lstat(p); err == nil && !st.Mode().IsRegular() {
-			return errForeign
+			return false, errForeign
 		}
 	}
 	st, err := os.Lstat(path)
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case !st.Mode().IsRegular(): // a link, too, leads to what is not ours
-		return errForeign
+		return false, errForeign
 	case st.Size() == 0:
-		return nil // what a process leaves that dies at once
+		return true, nil // what a process leaves that dies at once
 	}
 	f, err := durable.Open(path)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { _ = f.Close() }()
 	head := make([]byte, 1<<16)
 	n, err := io.ReadFull(f, head)
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return err
+		return false, err
 	}
 	head = head[:n]
+	// One that is just being made has nothing in it yet: its first page is an empty list of what is defined.
+	empty := n >= 108 && bytes.HasPrefix(head, []byte("SQLite format 3\x00")) && head[100] == 0x0d && head[103] == 0 && head[104] == 0
 	marked := n >= markOffset+4 && binary.BigEndian.Uint32(head[markOffset:]) == mark
 	// Versions before set no mark; the schema is there in plain text.
 	former := n >= markOffset+4 && binary.BigEndian.Uint32(head[markOffset:]) == 0 &&
 		bytes.Contains(head, []byte("CREATE TABLE galleries (")) && bytes.Contains(head, []byte("CREATE TABLE images ("))
 	switch {
-	case !marked && !former:
-		return errForeign
+	case !marked && !former && !empty:
+		return false, errForeign
 	case st.Size() > maxSize:
-		return errUnusable
+		return true, errUnusable
 	}
-	return nil
+	return marked || former, nil
 }
 
 // damaged tells what calls for a new index in the place of this one from what lies in the disk, or belongs to others.
@@ -129,7 +133,7 @@ const connections = 5
 
 // open opens the index at path or makes one there.
 func open(ctx context.Context, path string) (_ *sql.DB, fresh bool, err error) {
-	if err := inspect(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if _, err := inspect(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, false, err
 	}
 	db, err := sql.Open("sqlite", dsn(path, nil, "journal_mode(WAL)", "synchronous(NORMAL)"))
@@ -171,6 +175,9 @@ func prepare(ctx context.Context, db *sql.DB) (fresh bool, err error) {
 		return false, err
 	}
 	if !slices.Equal(now, want) {
+		if id != mark && !slices.ContainsFunc(now, func(d string) bool { return strings.HasPrefix(d, "table\x00galleries\x00") }) {
+			return false, errForeign
+		}
 		return false, errors.Join(errUnusable, sentence.Errorf("it is not made as this program makes it"))
 	}
 	var verdict string
