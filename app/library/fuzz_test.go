@@ -13,7 +13,7 @@ import (
 // FuzzOpen holds that an index from elsewhere, whatever its bytes, leads to one that works.
 func FuzzOpen(f *testing.F) {
 	seed := filepath.Join(f.TempDir(), "library.db")
-	d, _, err := Open(f.Context(), seed)
+	d, err := Open(f.Context(), seed)
 	require.NoError(f, err)
 	require.NoError(f, d.Filled(f.Context()))
 	require.NoError(f, d.Close())
@@ -34,16 +34,15 @@ func FuzzOpen(f *testing.F) {
 		if err := Verify(t.Context(), path); err != nil {
 			require.False(t, errors.Is(err, fs.ErrNotExist))
 		}
-		d, _, err := Open(t.Context(), path)
+		d, err := Open(t.Context(), path)
 		require.NoError(t, err)
 		defer func() { _ = d.Close() }()
 		if _, err := d.RunStamps(t.Context()); err != nil {
-			require.NoError(t, d.Close())
-			require.NoError(t, Remove(path))
-			d, fresh, err := Open(t.Context(), path)
+			require.True(t, Broken(err), "%v", err)
+			require.NoError(t, d.Renew(t.Context(), err))
+			_, err := d.RunStamps(t.Context())
 			require.NoError(t, err)
-			require.True(t, fresh)
-			require.NoError(t, d.Close())
+			require.True(t, d.Fresh())
 		}
 	})
 }
