@@ -1,4 +1,4 @@
-// Package disk is what the services share about files: how much room a disk, and the memory, has, small files of JSON,
+// Package disk is what the services share about files: how much room a disk has, small files of JSON,
 // and what the system says when something fails.
 package disk
 
@@ -46,15 +46,6 @@ func Reason(err error) error {
 		return e
 	}
 	return err
-}
-
-// FreeMemory returns the bytes of memory that can be used without swapping, 0 where the system does not say.
-func FreeMemory() int64 {
-	n, err := freeMemory()
-	if err != nil {
-		return 0
-	}
-	return n
 }
 
 // Require returns an error that says how much is missing when fewer than need bytes are free below path.

@@ -18,6 +18,7 @@ import (
 	"unnoise/app/workspace"
 	"unnoise/pipeline/data"
 	"unnoise/pipeline/diffusion"
+	"unnoise/pipeline/memory"
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
 	"unnoise/runtime/ortlib"
@@ -261,6 +262,9 @@ func (s trainingService) Check(ctx context.Context, req TrainRequest) ([]Problem
 	case req.Within != 0 && (req.Within < withinMin || req.Within > withinMax):
 		return append(out, Problem{Field: "steps", Text: events.T("Choose a time of up to 30 days.")}), nil
 	default:
+		if err := train.Fits(info.Model, info.Train); err != nil {
+			out = append(out, problem("", err))
+		}
 		if err := runs.Enough(sc.rep, sc.summary().Excluded, req.Batch); err != nil {
 			out = append(out, problem("", err))
 		}
@@ -380,7 +384,7 @@ func (s trainingService) Estimate(ctx context.Context, req TrainRequest, anew bo
 	}
 	est = Estimate{
 		SecondsPerStep: m.StepSeconds, Duration: m.Time(info.Train, 0), Memory: m.Memory, Disk: train.DiskUse(info.Model, info.Train),
-		Params: int64(info.Model.UNet.NumParams()), MemoryFree: disk.FreeMemory(), pace: m, times: info.Train,
+		Params: int64(info.Model.UNet.NumParams()), MemoryFree: memory.Free(), pace: m, times: info.Train,
 	}
 	if m.StepSeconds > 0 {
 		est.ImagesPerSec = float64(req.Batch) / m.StepSeconds

@@ -276,6 +276,9 @@ func (a *app) newRun(cmd *cobra.Command, f trainFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := train.Fits(info.Model, info.Train); err != nil {
+		return err
+	}
 	info.Program = version
 	if err := needRuntime(ctx); err != nil {
 		return err

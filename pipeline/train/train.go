@@ -186,7 +186,10 @@ func prepare(ctx context.Context, j Job) (*loop, error) {
 // load makes the training program of a job, fed with the given pictures.
 func load(ctx context.Context, j Job, pictures func(step int64, x []float32, class []int64) error) (*loop, error) {
 	l := &loop{j: j, saved: -1, before: memory.Resident(), ema: NewPowerEMA(j.Config.EMAWidth), c: newCounters()}
-	var err error
+	err := Fits(j.Spec, j.Config)
+	if err != nil {
+		return nil, err
+	}
 	if l.proc, err = j.Spec.Process(); err != nil {
 		return nil, err
 	}

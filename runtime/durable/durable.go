@@ -708,7 +708,7 @@ func (d Disk) sweep(path string, want func(temp string, info func() (fs.FileInfo
 	defer func() { _ = dir.Close() }()
 	self, err := dir.Open(".")
 	if err != nil {
-		return sentence.Errorf("sweep temporary files: %w", err)
+		return sentence.Errorf("sweep temporary files in %s: %w", d.Path(path), reason(err))
 	}
 	defer func() { _ = self.Close() }()
 	names, err := self.Readdirnames(-1)

@@ -548,6 +548,15 @@ func (t *Trainer) SetState(s State) error {
 	return nil
 }
 
+// LeastMemory is what training a network takes at least, in bytes: the parameters, Adam's two moments, the averages and two
+// sums of gradients, and what one sample leaves for the backward pass in the first level alone, where each of the two
+// convolutions of a block keeps its input.
+func LeastMemory(cfg unet.Config, emas int) int64 {
+	w, h := cfg.Size()
+	blocks := int64(2*cfg.LayersPerBlock + 1)
+	return 4 * (int64(cfg.NumParams())*int64(3+emas+minParts) + 2*blocks*int64(w)*int64(h)*int64(cfg.BlockOutChannels[0]))
+}
+
 // Memory returns the bytes of state and buffers held in Go.
 func (t *Trainer) Memory() int64 {
 	l := t.lanes[0]

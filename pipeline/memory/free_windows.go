@@ -1,4 +1,4 @@
-package disk
+package memory
 
 import (
 	"unsafe"
@@ -21,8 +21,8 @@ type memoryStatus struct {
 
 var globalMemoryStatus = windows.NewLazySystemDLL("kernel32.dll").NewProc("GlobalMemoryStatusEx")
 
-// freeMemory asks GlobalMemoryStatusEx for the physical memory that can be given out at once.
-func freeMemory() (int64, error) {
+// free asks GlobalMemoryStatusEx for the physical memory that can be given out at once.
+func free() (int64, error) {
 	s := memoryStatus{length: uint32(unsafe.Sizeof(memoryStatus{}))}
 	if ok, _, err := globalMemoryStatus.Call(uintptr(unsafe.Pointer(&s))); ok == 0 { //nolint:gosec // how a system call is handed a struct
 		return 0, err

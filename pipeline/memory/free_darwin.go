@@ -1,10 +1,10 @@
-package disk
+package memory
 
 import "golang.org/x/sys/unix"
 
-// freeMemory multiplies the installed memory with the share of it that the kernel calls available: the figure that the
+// free multiplies the installed memory with the share of it that the kernel calls available: the figure that the
 // system's own memory_pressure command prints as “System-wide memory free percentage” (sysctl kern.memorystatus_level).
-func freeMemory() (int64, error) {
+func free() (int64, error) {
 	total, err := unix.SysctlUint64("hw.memsize")
 	if err != nil {
 		return 0, err
