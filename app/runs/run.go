@@ -604,6 +604,12 @@ func (r *Run) Weights(step int64, name string) (weights []float32, at int64, whi
 		step = best.Step
 	case len(valid) > 0:
 		step = valid[len(valid)-1].Step
+		for _, i := range ignored { // silently, an older one would be taken for the newest
+			if i.Step > step {
+				return nil, 0, "", sentence.T("the newest checkpoint of the run {{.Path}}, of step {{.Step}}, cannot be used: {{.Reason}}; choose another by its step, such as {{.Older}}",
+					"Path", r.Dir, "Step", i.Step, "Reason", i.Reason, "Older", step)
+			}
+		}
 	case len(ignored) > 0:
 		return nil, 0, "", sentence.Errorf("the run %s has no whole checkpoint to use: %s: %s", r.Dir, ignored[0].Path, ignored[0].Reason)
 	default:

@@ -438,3 +438,18 @@ func TestChangedPictures(t *testing.T) {
 	_, err = r.Train(t.Context(), Options{})
 	require.ErrorContains(t, err, "now have 3 classes, and this run was made for 4")
 }
+
+// What was asked of the newest checkpoint is never done with an older one without a word.
+func TestNewestThatCannotBeUsedIsNotPassedOver(t *testing.T) {
+	r := newRun(t)
+	require.NoError(t, r.Update(func(i *Info) { i.Train.SaveEvery = 1 }))
+	_, err := r.Train(t.Context(), Options{})
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(filepath.Join(r.Checkpoints(), "000003", "weights.safetensors"), 100))
+	_, _, _, err = r.Weights(-1, "")
+	require.ErrorContains(t, err, "of step 3, cannot be used")
+	require.ErrorContains(t, err, "such as 2")
+	_, step, _, err := r.Weights(2, "")
+	require.NoError(t, err)
+	require.EqualValues(t, 2, step)
+}

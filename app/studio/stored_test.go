@@ -80,6 +80,7 @@ func TestStoredWorkspaces(t *testing.T) {
 			d, err := s.Datasets.Get(ctx, "pictures")
 			require.NoError(t, err)
 			require.Equal(t, []any{24, 0, 2, true}, []any{d.Items, d.Bad, len(d.Classes), d.Missing})
+			waitFor(t, "the queue", func() bool { return len(s.Training.Queue()) > 0 })
 			q := s.Training.Queue()
 			require.Len(t, q, 1)
 			require.Equal(t, []any{"pictures", "tiny", int64(50), "Waiting"}, []any{q[0].Request.Dataset, q[0].Request.Preset, q[0].Request.Steps, q[0].Request.Name})
