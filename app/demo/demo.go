@@ -14,6 +14,7 @@ import (
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
 	"unnoise/resources/demo"
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -129,7 +130,7 @@ func Info(pics string, rep *data.Report) (runs.Info, error) {
 	info, err := runs.NewInfo(Preset, model.Options{
 		Preprocess: data.Preprocess{Width: demo.Size, Height: demo.Size, Channels: 3, Fit: data.Crop, Background: rep.Background},
 		Classes:    classes,
-	}, c, runs.Source{Path: pics})
+	}, c, runs.Source{Path: durable.Path(pics)})
 	info.Name = "Demo"
 	return info, err
 }

@@ -23,8 +23,12 @@ type Evaluation struct {
 	Checkpoint int64  `json:"checkpoint"`
 	Weights    string `json:"weights"`
 	Data       string `json:"data"`
-	// HeldOut says that the pictures are the run's own held-out ones; otherwise they are all of Data.
+	// HeldOut says that the pictures are the run's own held-out ones, all of them; otherwise there are others, that it never had.
 	HeldOut bool `json:"held_out"`
+	// LeftOut is how many of the pictures in Data are not measured on, because the run was trained on them.
+	LeftOut int `json:"left_out,omitempty"`
+	// Uncertain says that the run's pictures are not on record any more, and only a rule told which it had held out.
+	Uncertain bool `json:"uncertain,omitempty"`
 	eval.Result
 	Bound *eval.Bound `json:"bound,omitempty"` // nil where the model has none
 }
@@ -51,8 +55,8 @@ func (m Measure) Validate() error {
 	return nil
 }
 
-// Evaluate measures the loss by noise level and the variational bound of a checkpoint's weights: on the held-out pictures
-// where these are the pictures the run was trained on, else on all of them.
+// Evaluate measures the loss by noise level and the variational bound of a checkpoint's weights, leaving out the pictures that
+// the run was trained on.
 func (r *Run) Evaluate(ctx context.Context, m Measure, o Options, progress func(done, total int)) (ev Evaluation, err error) {
 	if err := m.Validate(); err != nil {
 		return ev, err
@@ -79,16 +83,17 @@ func (r *Run) Evaluate(ctx context.Context, m Measure, o Options, progress func(
 		return ev, err
 	}
 	defer func() { err = errors.Join(err, cache.Close()) }()
-	ev = Evaluation{Run: info.Name, Checkpoint: step, Weights: which, Data: path, HeldOut: cache.Fingerprint() == info.Data.Fingerprint}
-	var idx []int
-	if ev.HeldOut {
-		if _, idx = cache.Split(info.Train.HeldOut, info.Train.Seed); len(idx) == 0 {
-			return ev, sentence.Errorf("the run %s held no pictures out, so there is nothing to measure on: give other pictures with --data", info.Name)
-		}
-	} else {
-		for i := range cache.Len() {
-			idx = append(idx, i)
-		}
+	part, err := r.part(cache)
+	if err != nil {
+		return ev, err
+	}
+	ev = Evaluation{
+		Run: info.Name, Checkpoint: step, Weights: which, Data: path,
+		HeldOut: part.fresh == 0, LeftOut: part.trained, Uncertain: !part.known,
+	}
+	idx := part.use
+	if len(idx) == 0 {
+		return ev, sentence.Errorf("the run %s was trained on all the %d pictures in %s, so there is nothing to measure on: give other pictures with --data", info.Name, part.trained, path)
 	}
 	classOf, err := classMap(info.Model, cache)
 	if err != nil {
@@ -100,14 +105,14 @@ func (r *Run) Evaluate(ctx context.Context, m Measure, o Options, progress func(
 	}
 	defer func() { err = errors.Join(err, net.Close()) }()
 	// the bound asks the network about twice as often as the loss
-	part := func(from, weight int) func(done, total int) {
+	share := func(from, weight int) func(done, total int) {
 		return func(done, total int) { progress(from*total+weight*done, 3*total) }
 	}
-	opt := eval.Options{Seed: m.Seed, Transitions: m.Transitions, Class: classOf, Progress: part(0, 1)}
+	opt := eval.Options{Seed: m.Seed, Transitions: m.Transitions, Class: classOf, Progress: share(0, 1)}
 	if ev.Result, err = eval.Loss(ctx, net, info.Model, cache, idx, opt); err != nil {
 		return ev, err
 	}
-	opt.Progress = part(1, 2)
+	opt.Progress = share(1, 2)
 	ev.Bound, err = eval.VariationalBound(ctx, net, info.Model, cache, idx, opt)
 	return ev, err
 }

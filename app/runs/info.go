@@ -14,11 +14,12 @@ import (
 	"unnoise/pipeline/data"
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
-// Version is the version of run.json. A newer one is refused.
-const Version = 1
+// Version is the version of run.json. A newer one is refused. Version 2 says by which rule pictures are held out.
+const Version = 2
 
 // Names within a run's folder.
 const (
@@ -46,9 +47,9 @@ type Info struct {
 
 // Source says which pictures a run trains on.
 type Source struct {
-	Path    string   `json:"path"`              // folder, zip or IDX file
-	Dataset string   `json:"dataset,omitempty"` // of the workspace, if it is one of its
-	Exclude []string `json:"exclude,omitempty"` // names of pictures left out
+	Path    durable.Path `json:"path"`              // folder, zip or IDX file
+	Dataset string       `json:"dataset,omitempty"` // of the workspace, if it is one of its
+	Exclude []string     `json:"exclude,omitempty"` // names of pictures left out
 	// Cache is where the decoded pictures are, relative to the run's folder; empty means CacheName.
 	Cache string `json:"cache,omitempty"`
 	// Fingerprint names the content of the cache that training began with.
@@ -123,4 +124,56 @@ func Enough(rep *data.Report, excluded, batch int) error {
 			"Path", rep.Path, "N", n, "Batch", batch))
 	}
 	return nil
+}
+
+// AllRead checks that none of the pictures was set aside for a reason that may pass: a run keeps the pictures that it begins with, and those
+// would be missing for ever.
+func AllRead(rep *data.Report) error {
+	n, first := 0, data.BadFile{}
+	for _, b := range rep.Bad {
+		if b.Unread {
+			if n == 0 {
+				first = b
+			}
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return sentence.T("{{.N}} pictures in {{.Path}} could not be read, the first ({{.Name}}) because {{.Reason}}; the dataset has to be read again without errors, or these files moved away",
+		"N", n, "Path", rep.Path, "Name", first.Name, "Reason", first.Why())
+}
+
+// Apart checks that a run's folder does not lie within the folder of its pictures, where its samples would become pictures to train on.
+func Apart(dir, pictures string) error {
+	in, err := real(dir)
+	if err != nil {
+		return err
+	}
+	of, err := real(pictures)
+	if err != nil {
+		return err
+	}
+	if rel, err := filepath.Rel(of, in); err == nil && filepath.IsLocal(rel) {
+		return sentence.T("the run's folder {{.Run}} lies within its pictures in {{.Path}}, and its samples would become pictures to train on: choose a place beside them",
+			"Run", dir, "Path", pictures)
+	}
+	return nil
+}
+
+// real is a path without links, as far as it exists.
+func real(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	for p := abs; ; p = filepath.Dir(p) {
+		if r, err := filepath.EvalSymlinks(p); err == nil {
+			return filepath.Join(r, strings.TrimPrefix(abs, p)), nil
+		}
+		if filepath.Dir(p) == p {
+			return abs, nil
+		}
+	}
 }

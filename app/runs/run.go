@@ -62,6 +62,11 @@ func Create(dir string, info Info) (*Run, error) {
 	if err := Vacant(dir); err != nil {
 		return nil, err
 	}
+	if info.Data.Path != "" {
+		if err := Apart(dir, string(info.Data.Path)); err != nil {
+			return nil, err
+		}
+	}
 	info.Version = Version
 	if info.Name == "" {
 		info.Name = filepath.Base(dir)
@@ -457,7 +462,7 @@ func (r *Run) Pictures(ctx context.Context, o Options) (*Pictures, error) {
 		if c, err = r.build(ctx, o, was); err != nil {
 			return nil, err
 		}
-		if c.Fingerprint() != was.Fingerprint {
+		if !c.Is(was.Fingerprint) {
 			return nil, errors.Join(sentence.T("the pictures in {{.Path}} have changed since the run was trained on them", "Path", was.Path).Because(ErrChanged), c.Close())
 		}
 		return c, nil
@@ -522,7 +527,7 @@ func (r *Run) trainedOn(was Source) (*data.Cache, error) {
 		return nil, err
 	case err != nil:
 		return nil, nil //nolint:nilerr // missing or damaged: they are decoded anew
-	case c.Fingerprint() != was.Fingerprint:
+	case !c.Is(was.Fingerprint):
 		return nil, c.Close()
 	}
 	return c, nil
@@ -534,11 +539,11 @@ func (r *Run) build(ctx context.Context, o Options, src Source) (*data.Cache, er
 	rep := o.Report
 	if rep == nil {
 		var err error
-		if rep, err = data.Scan(ctx, src.Path, o.Decoding); err != nil {
+		if rep, err = data.Scan(ctx, string(src.Path), o.Decoding); err != nil {
 			return nil, err
 		}
 	}
-	if err := Enough(rep, len(src.Exclude), info.Train.Batch); err != nil {
+	if err := errors.Join(AllRead(rep), Enough(rep, len(src.Exclude), info.Train.Batch)); err != nil {
 		return nil, err
 	}
 	return datasets.Decode(ctx, rep, info.Model.Preprocess, src.Exclude, r.CacheDir(), o.free(), o.Decoding)
@@ -551,8 +556,15 @@ func (r *Run) adopt(c *data.Cache, o Options) error {
 		return sentence.T("the pictures in {{.Path}} now have {{.Now}} classes, and this run was made for {{.N}}: restore them, or start a new run",
 			"Path", info.Data.Path, "Now", len(c.Classes()), "N", n)
 	}
-	if old := info.Data.Fingerprint; old != "" && old != c.Fingerprint() && o.Events != nil {
+	if old := info.Data.Fingerprint; old != "" && !c.Is(old) && o.Events != nil {
 		o.Events(train.Warned{Message: sentence.T("the pictures in {{.Path}} have changed since the run began; it goes on with those that are there now", "Path", info.Data.Path)})
+	}
+	if lost := c.Skipped(); len(lost) > 0 && o.Events != nil {
+		o.Events(train.Warned{Message: sentence.T("{{.N}} pictures cannot be used any more and are left out, the first ({{.Name}}) because {{.Reason}}",
+			"N", len(lost), "Name", lost[0].Name, "Reason", lost[0].Why())})
+	}
+	if err := r.remember(c); err != nil {
+		return err
 	}
 	return r.Update(func(i *Info) {
 		i.Data.Fingerprint, i.Data.Images = c.Fingerprint(), c.Len()

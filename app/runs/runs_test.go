@@ -57,7 +57,7 @@ func newRun(t *testing.T) *Run {
 	c.Steps, c.Batch, c.SampleCount, c.SampleSteps = 3, 4, 2, 2
 	info, err := NewInfo("tiny", model.Options{
 		Preprocess: data.Preprocess{Width: 8, Height: 8, Channels: 3}, Classes: demo.Classes(),
-	}, c, Source{Path: src})
+	}, c, Source{Path: durable.Path(src)})
 	require.NoError(t, err)
 	r, err := Create(filepath.Join(t.TempDir(), "runs", "0001-run"), info)
 	require.NoError(t, err)
@@ -214,7 +214,7 @@ func TestTrainStatusAndWeights(t *testing.T) {
 	st, err = r.Status()
 	require.NoError(t, err)
 	require.Equal(t, Stopped, st.State)
-	require.NoError(t, os.RemoveAll(r.Info().Data.Path))
+	require.NoError(t, os.RemoveAll(string(r.Info().Data.Path)))
 	out, err = r.Train(t.Context(), Options{})
 	require.NoError(t, err)
 	require.Equal(t, train.Outcome{Step: 5, Done: true}, out)
@@ -234,7 +234,7 @@ func TestStoppedBeforeItBegan(t *testing.T) {
 
 func TestFailureIsNoted(t *testing.T) {
 	r := newRun(t)
-	require.NoError(t, os.RemoveAll(r.Info().Data.Path))
+	require.NoError(t, os.RemoveAll(string(r.Info().Data.Path)))
 	_, err := r.Train(t.Context(), Options{})
 	require.ErrorContains(t, err, "does not exist")
 	st, err := r.Status()
@@ -242,7 +242,7 @@ func TestFailureIsNoted(t *testing.T) {
 	require.Equal(t, Failed, st.State)
 	require.Contains(t, st.Error, "does not exist")
 	require.Equal(t, st.Error, st.Why.String(), "the file keeps what is needed to tell it in any language")
-	require.Contains(t, fmt.Sprint(st.Why), r.Info().Data.Path)
+	require.Contains(t, fmt.Sprint(st.Why), r.Info().Data.Path.String())
 	require.Contains(t, st.Why.Template, "{{.", "its figures are kept apart")
 
 	path := filepath.Join(r.Dir, StatusName)
@@ -418,7 +418,7 @@ func TestChangedPictures(t *testing.T) {
 	require.NoError(t, r.Update(func(i *Info) { i.Train.Steps = 4 }))
 	// The decoded pictures are lost and the folder has changed: it goes on with what there is, and says so.
 	require.NoError(t, os.RemoveAll(filepath.Join(r.Dir, CacheName)))
-	src := r.Info().Data.Path
+	src := string(r.Info().Data.Path)
 	require.NoError(t, demo.Write(t.Context(), src, 28, 2))
 	_, err = r.Pictures(t.Context(), Options{})
 	require.ErrorIs(t, err, ErrChanged)

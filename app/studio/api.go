@@ -36,6 +36,7 @@ import (
 	"unnoise/app/events"
 	"unnoise/app/runs"
 	"unnoise/pipeline/train"
+	"unnoise/runtime/durable"
 )
 
 // The signals and the translatable sentence, so that a page needs one import only.
@@ -160,12 +161,12 @@ type WorkspaceService interface {
 
 // Dataset is the summary of one dataset.
 type Dataset struct {
-	ID         string // folder name in the workspace, never changes
-	Name       string // what the person calls it
-	Source     string // path of the folder, zip or IDX file
-	Kind       string // "folder", "zip", "idx" or "demo"
-	Missing    bool   // the source is not there now (a removed drive)
-	Items      int    // readable images, excluded ones among them
+	ID         string       // folder name in the workspace, never changes
+	Name       string       // what the person calls it
+	Source     durable.Path // of the folder, zip or IDX file
+	Kind       string       // "folder", "zip", "idx" or "demo"
+	Missing    bool         // the source is not there now (a removed drive)
+	Items      int          // readable images, excluded ones among them
 	Excluded   int
 	Bad        int // files that could not be read
 	Duplicates int // groups of near-duplicates

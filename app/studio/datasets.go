@@ -18,6 +18,7 @@ import (
 	"unnoise/app/disk"
 	"unnoise/app/events"
 	"unnoise/app/library"
+	"unnoise/app/runs"
 	"unnoise/app/thumbs"
 	"unnoise/app/workspace"
 	"unnoise/pipeline/data"
@@ -37,14 +38,14 @@ const (
 // datasetFile is dataset.json: what the person decided. What the scan found is in report.json beside it,
 // which may be large and changes only with a scan.
 type datasetFile struct {
-	Version  int       `json:"version"`
-	Name     string    `json:"name"`
-	Source   string    `json:"source"`
-	Demo     bool      `json:"demo,omitempty"`
-	Added    time.Time `json:"added"`
-	Scanned  time.Time `json:"scanned"`
-	HeldOut  float64   `json:"held_out"`
-	Excluded []string  `json:"excluded,omitempty"` // names within the source
+	Version  int          `json:"version"`
+	Name     string       `json:"name"`
+	Source   durable.Path `json:"source"`
+	Demo     bool         `json:"demo,omitempty"`
+	Added    time.Time    `json:"added"`
+	Scanned  time.Time    `json:"scanned"`
+	HeldOut  float64      `json:"held_out"`
+	Excluded []string     `json:"excluded,omitempty"` // names within the source
 }
 
 func readDataset(dir string) (datasetFile, error) {
@@ -87,10 +88,10 @@ func (e *env) missing(what Text, id string) error {
 
 // place is the path of the dataset's source. That of the demo lies in the dataset's own folder dir and moves with it.
 func (d datasetFile) place(dir string) string {
-	if filepath.IsAbs(d.Source) {
-		return d.Source
+	if filepath.IsAbs(string(d.Source)) {
+		return string(d.Source)
 	}
-	return filepath.Join(dir, d.Source)
+	return filepath.Join(dir, string(d.Source))
 }
 
 // readScan reads what is known of the dataset in dir, with the source's path as it is now.
@@ -102,7 +103,7 @@ func readScan(dir string) (info datasetFile, rep *data.Report, err error) {
 	if err := disk.ReadJSON(filepath.Join(dir, reportName), maxReportFile, rep); err != nil {
 		return info, nil, err
 	}
-	info.Source = info.place(dir)
+	info.Source = durable.Path(info.place(dir))
 	rep.Path = info.Source
 	return info, rep, nil
 }
@@ -137,7 +138,7 @@ type scan struct {
 
 // source is the dataset's open source; it stays open as long as the scan is kept.
 func (s *scan) source() (*data.Source, error) {
-	s.once.Do(func() { s.src, s.err = data.OpenSource(s.info.Source) })
+	s.once.Do(func() { s.src, s.err = data.OpenSource(string(s.info.Source)) })
 	return s.src, s.err
 }
 
@@ -252,13 +253,9 @@ func newScan(id, stamp string, info datasetFile, rep *data.Report) *scan {
 			s.excluded[i] = true
 		}
 	}
-	s.held = rep.HeldOut(info.HeldOut, splitSeed, info.Excluded)
+	s.held = rep.HeldOut(data.Holdout{Fraction: info.HeldOut}, info.Excluded)
 	return s
 }
-
-// splitSeed is the seed that new runs start from, so that the held-out images shown with a dataset are
-// those a run with the usual seed holds out.
-const splitSeed = 0
 
 func (s *scan) summary() Dataset {
 	d := Dataset{
@@ -333,7 +330,7 @@ func (s datasetService) List(ctx context.Context) ([]Dataset, error) {
 		if err := json.Unmarshal([]byte(r.Summary), &d); err != nil {
 			return nil, sentence.Errorf("the index is damaged: %w; rebuild it", err)
 		}
-		_, err := os.Stat(d.Source)
+		_, err := os.Stat(string(d.Source))
 		d.Missing = err != nil
 		out = append(out, d)
 	}
@@ -347,7 +344,7 @@ func (s datasetService) Get(ctx context.Context, id string) (Dataset, error) {
 	}
 	defer sc.release()
 	d := sc.summary()
-	_, err = os.Stat(d.Source)
+	_, err = os.Stat(string(d.Source))
 	d.Missing = err != nil
 	return d, nil
 }
@@ -394,7 +391,7 @@ func (s datasetService) add(ctx context.Context, source, name string, demo bool,
 		return Dataset{}, err
 	}
 	now := time.Now().UTC().Truncate(time.Second)
-	info := datasetFile{Version: datasetVersion, Name: name, Source: source, Demo: demo, Added: now, Scanned: now, HeldOut: usualHeldOut}
+	info := datasetFile{Version: datasetVersion, Name: name, Source: durable.Path(source), Demo: demo, Added: now, Scanned: now, HeldOut: usualHeldOut}
 	id, err := workspace.MakeUnique(e.ws.Datasets(), workspace.FolderName(name), func(dir string) error {
 		files := make(map[string]func(io.Writer) error)
 		for file, v := range map[string]any{reportName: rep, datasetName: info} {
@@ -412,8 +409,13 @@ func (s datasetService) add(ctx context.Context, source, name string, demo bool,
 	return s.Get(ctx, id)
 }
 
-// outside refuses a source within the workspace, which would come to contain itself.
+// outside refuses a source within the workspace, which would come to contain itself, and one around it, of which its own samples would
+// become a part.
 func outside(ws, source string) error {
+	if err := runs.Apart(ws, source); err != nil {
+		return events.T("the workspace {{.Workspace}} lies in {{.Path}}, and what is drawn in it would become pictures to train on: choose a folder beside it, or move the workspace",
+			"Workspace", ws, "Path", source).Because(err)
+	}
 	rel, err := filepath.Rel(ws, source)
 	if err == nil && filepath.IsLocal(rel) && !strings.HasPrefix(filepath.ToSlash(rel), "galleries/") {
 		return events.T("{{.Path}} lies in the workspace {{.Workspace}}: choose a folder of your own pictures", "Path", source, "Workspace", ws)
@@ -733,9 +735,9 @@ func (s datasetService) RevealPath(ctx context.Context, id string, item int) (st
 		return "", err
 	}
 	defer sc.release()
-	path := sc.info.Source
+	path := string(sc.info.Source)
 	if item >= 0 && item < len(sc.rep.Items) && sc.rep.Kind == data.Folder {
-		path = filepath.Join(path, filepath.FromSlash(sc.rep.Items[item].Name))
+		path = filepath.Join(path, filepath.FromSlash(durable.Exact(sc.rep.Items[item].Name)))
 	}
 	if _, err := os.Stat(path); err != nil {
 		return "", events.T("{{.Path}} is not there now: connect its drive or rescan the dataset", "Path", path)

@@ -263,7 +263,7 @@ func (s modelService) Get(ctx context.Context, id string) (Model, error) {
 
 func provenance(i runs.Info) []Fact {
 	facts := []Fact{
-		{events.T("Trained on"), i.Data.Path},
+		{events.T("Trained on"), i.Data.Path.String()},
 		{events.T("Images"), strconv.Itoa(i.Data.Images)},
 		{events.T("Seed"), strconv.FormatUint(i.Train.Seed, 10)},
 		{events.T("Begun"), i.Created.Local().Format("2006-01-02 15:04")},

@@ -170,7 +170,7 @@ func (s trainingService) Defaults(ctx context.Context, dataset, preset string) (
 	return TrainRequest{
 		Name: sc.info.Name, Dataset: dataset, Preset: p.Name,
 		Preprocess: Preprocess{Width: sug.Width, Height: sug.Height, Channels: sug.Channels, Fit: data.Crop},
-		Steps:      c.Steps, Batch: c.Batch, Seed: splitSeed, Objective: string(p.Objective), Schedule: p.Schedule, Weighting: string(p.Weighting),
+		Steps:      c.Steps, Batch: c.Batch, Objective: string(p.Objective), Schedule: p.Schedule, Weighting: string(p.Weighting),
 		LR: c.LR, Warmup: c.Warmup, Conditional: len(sc.rep.Classes) > 1,
 		SampleEvery: c.SampleEvery, CheckpointEvery: c.SaveEvery, KeepLast: c.KeepLast, KeepEvery: c.KeepEvery,
 	}, nil
@@ -269,7 +269,7 @@ func (s trainingService) Check(ctx context.Context, req TrainRequest) ([]Problem
 			out = append(out, problem("", err))
 		}
 	}
-	if _, err := os.Stat(sc.info.Source); err != nil {
+	if _, err := os.Stat(string(sc.info.Source)); err != nil {
 		if cache, err := data.OpenCache(filepath.Join(e.ws.Runs(), "0000-new", info.Data.Cache)); err == nil {
 			_ = cache.Close() // it can train on what was decoded before
 		} else {

@@ -130,7 +130,7 @@ func readRun(dir, id string) (library.Run, error) {
 		Grid: -1, Checkpoint: -1,
 	}
 	if row.Dataset == "" {
-		row.Dataset = info.Data.Path
+		row.Dataset = info.Data.Path.String()
 	}
 	if row.Updated.IsZero() {
 		row.Updated = info.Created

@@ -13,6 +13,7 @@ import (
 	"unnoise/app/workspace"
 	"unnoise/pipeline/data"
 	"unnoise/pipeline/picture"
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -167,9 +168,9 @@ func (c *core) itemStamp(id string, index int) string {
 	if it.Width*it.Height < 256*256 { // not kept on disk anyway: save the look at the file
 		return ""
 	}
-	path := sc.info.Source
+	path := string(sc.info.Source)
 	if sc.rep.Kind == data.Folder {
-		path = filepath.Join(path, filepath.FromSlash(it.Name))
+		path = filepath.Join(path, filepath.FromSlash(durable.Exact(it.Name)))
 	}
 	st, err := os.Stat(path)
 	if err != nil {

@@ -228,8 +228,8 @@ func (a *app) eval() *cobra.Command {
 		Long: `Eval measures the loss of a run's checkpoint at each noise level, from little noise to much,
 and the variational bound on the pictures' likelihood with its three terms and its 95 %
 confidence interval, in bits per dimension (a model of the EDM objective has no such chain
-of steps, so no bound). If the pictures are those the run was trained on, only the held-out
-ones are used; otherwise all of them.
+of steps, so no bound). Pictures that the run was trained on are left out, wherever they lie
+now: of its own pictures the held-out ones remain.
 
 The noise hangs on --seed alone, not on the run, so runs and checkpoints can be compared. Of
 the chain's transitions each picture draws some, those that count most the most often; more
@@ -268,7 +268,13 @@ of them make the interval narrower, down to what the choice of pictures leaves.`
 			if ev.HeldOut {
 				which = "held-out pictures"
 			}
+			if ev.LeftOut > 0 {
+				which += fmt.Sprintf(" (%d that it was trained on are left out)", ev.LeftOut)
+			}
 			a.printf("Step %d on %d %s: loss %.5f\n", ev.Checkpoint, ev.Images, which, ev.Loss)
+			if ev.Uncertain {
+				a.printf("What the run was trained on is not on record any more: some of these pictures may be among it.\n")
+			}
 			a.printf("%12s %12s\n", "noise σ/α", "loss")
 			for _, l := range ev.Levels {
 				a.printf("%12.4g %12.5f\n", l.Sigma, l.Loss)

@@ -18,7 +18,10 @@ func (a *app) scan() *cobra.Command {
 IDX files, and reports how many there are, their sizes and classes, near-duplicates,
 and the files that cannot be used, each with its reason. It changes nothing.
 
-Classes are the first level of folders; without folders there are none.`,
+Classes are the first level of folders; without folders there are none. Folders that
+divide the pictures, such as train, test and val, are no classes: what is for testing and
+validating is held out of training. Folders of the system and what Unnoise drew itself
+are passed over.`,
 		Example: `  unnoise scan ~/Pictures/sprites
   unnoise scan sprites.zip --json`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -61,6 +64,17 @@ func (a *app) printReport(rep *data.Report) {
 		}
 		a.more(len(rep.Classes))
 	}
+	if parts := rep.Parts(); len(parts) > 0 {
+		var each []string
+		for _, c := range parts {
+			held := ""
+			if c.Name != data.TrainPart {
+				held = " (held out)"
+			}
+			each = append(each, fmt.Sprintf("%d to %s%s", c.Count, c.Name, held))
+		}
+		p("Parts, by their folders: %s", strings.Join(each, ", "))
+	}
 	p("Sizes:")
 	for _, s := range rep.Sizes[:min(5, len(rep.Sizes))] {
 		p("  %-20s %d", fmt.Sprintf("%d×%d", s.Width, s.Height), s.Count)
@@ -82,8 +96,12 @@ func (a *app) printReport(rep *data.Report) {
 		}
 		a.more(len(rep.Bad))
 	}
-	if rep.Ignored > 0 {
-		p("Other files, passed over: %d", rep.Ignored)
+	if len(rep.Passed) > 0 {
+		p("Passed over:")
+		for _, k := range firstOf(rep.Passed) {
+			p("  %s", k.Text())
+		}
+		a.more(len(rep.Passed))
 	}
 	s := datasets.Suggest(rep)
 	p("Suggested for training: --size %s --channels %d", sizeFlag{s.Width, s.Height}.String(), s.Channels)

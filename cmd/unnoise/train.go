@@ -23,6 +23,7 @@ import (
 	"unnoise/pipeline/diffusion"
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/train"
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -159,7 +160,8 @@ from the same noise at intervals, so that one can watch it learn.
 
 The pictures come from a folder (and the folders in it), a .zip archive, or IDX files.
 Files that cannot be used are set aside. If the folder has folders of its own, these
-are the classes, and the model learns to tell them apart.
+are the classes, and the model learns to tell them apart; folders such as train, test
+and val say which pictures are held out.
 
 Ctrl-C saves and ends; --resume goes on where the run stopped, however it stopped, with
 the same result as if it never had. A second Ctrl-C leaves at once.`,
@@ -244,11 +246,14 @@ func (a *app) newRun(cmd *cobra.Command, f trainFlags) error {
 	if err := runs.Vacant(f.run); err != nil {
 		return err
 	}
-	if err := writable(f.run); err != nil {
-		return err
-	}
 	abs, err := filepath.Abs(f.data)
 	if err != nil {
+		return err
+	}
+	if err := runs.Apart(f.run, abs); err != nil {
+		return err
+	}
+	if err := writable(f.run); err != nil {
 		return err
 	}
 	rep, err := data.Scan(ctx, abs, a.decoding)
@@ -256,7 +261,7 @@ func (a *app) newRun(cmd *cobra.Command, f trainFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := runs.Enough(rep, 0, c.Batch); err != nil {
+	if err := errors.Join(runs.AllRead(rep), runs.Enough(rep, 0, c.Batch)); err != nil {
 		return err
 	}
 	s := datasets.Suggest(rep)
@@ -272,7 +277,7 @@ func (a *app) newRun(cmd *cobra.Command, f trainFlags) error {
 			o.Classes = append(o.Classes, k.Name)
 		}
 	}
-	info, err := runs.NewInfo(f.preset, o, c, runs.Source{Path: abs})
+	info, err := runs.NewInfo(f.preset, o, c, runs.Source{Path: durable.Path(abs)})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"unnoise/app/studio"
+	"unnoise/runtime/durable"
 )
 
 // attached adds a subcommand that reads the workspace, beside the window that may be open on it.
@@ -109,14 +110,14 @@ func (a *app) galleries() *cobra.Command {
 
 func (a *app) datasets() *cobra.Command {
 	type row struct {
-		ID       string `json:"id"`
-		Name     string `json:"name"`
-		Source   string `json:"source"`
-		Kind     string `json:"kind"`
-		Pictures int    `json:"pictures"`
-		Excluded int    `json:"excluded"`
-		Bad      int    `json:"bad"`
-		Classes  int    `json:"classes"`
+		ID       string       `json:"id"`
+		Name     string       `json:"name"`
+		Source   durable.Path `json:"source"`
+		Kind     string       `json:"kind"`
+		Pictures int          `json:"pictures"`
+		Excluded int          `json:"excluded"`
+		Bad      int          `json:"bad"`
+		Classes  int          `json:"classes"`
 	}
 	return a.attached("datasets", "List the workspace's datasets",
 		"Datasets lists the datasets in the workspace, the newest first.",

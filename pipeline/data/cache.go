@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -27,7 +28,7 @@ const CacheName = "cache.json"
 
 const (
 	cacheFormat  = "unnoise-cache"
-	cacheVersion = 1
+	cacheVersion = 2 // 1: without the files' contents; its fingerprint was what now is the stamp
 	cacheJSON    = CacheName
 	cacheBin     = "cache.bin"
 	cacheLock    = "cache.lock"
@@ -49,14 +50,17 @@ var errStale = sentence.Errorf("no valid cache")
 
 // manifest is cache.json.
 type manifest struct {
-	Format      string      `json:"format"`
-	Version     int         `json:"version"`
-	Fingerprint string      `json:"fingerprint"` // of the sources and the preprocessing, hex SHA-256
-	Source      string      `json:"source"`      // for people; the cache is complete without it
-	Preprocess  Preprocess  `json:"preprocess"`
-	Classes     []string    `json:"classes,omitempty"`
-	Images      []cacheItem `json:"images"`            // in the order of cache.bin
-	Skipped     []BadFile   `json:"skipped,omitempty"` // became unusable between the scan and the decoding
+	Format      string `json:"format"`
+	Version     int    `json:"version"`
+	Fingerprint string `json:"fingerprint"` // of the pictures' contents and the preprocessing, hex SHA-256
+	// Stamp is of the files' names, sizes and dates and the preprocessing, hex SHA-256: while it is the same, nothing needs to be decoded
+	// again. Version 1 had it as the fingerprint.
+	Stamp      string       `json:"stamp,omitempty"`
+	Source     durable.Path `json:"source"` // for people; the cache is complete without it
+	Preprocess Preprocess   `json:"preprocess"`
+	Classes    []string     `json:"classes,omitempty"`
+	Images     []cacheItem  `json:"images"`            // in the order of cache.bin
+	Skipped    []BadFile    `json:"skipped,omitempty"` // became unusable between the scan and the decoding
 }
 
 type cacheItem struct {
@@ -64,6 +68,9 @@ type cacheItem struct {
 	Class int    `json:"class"` // -1: none
 	CRC   uint32 `json:"crc"`   // CRC-32C of the pixels
 	Group string `json:"group,omitempty"`
+	Part  string `json:"part,omitempty"` // as in the report
+	// Content names what was in the file when it was decoded, as in the report.
+	Content string `json:"content,omitempty"`
 }
 
 // Cache is a dataset decoded once: bytes in a file, of which the system keeps in memory what fits. They are read, not mapped:
@@ -108,7 +115,7 @@ func BuildCacheExcluding(
 		pp.Background = black
 	}
 	if src == "" {
-		src = rep.Path
+		src = string(rep.Path)
 	}
 	s, err := OpenSource(src)
 	if err != nil {
@@ -129,7 +136,7 @@ func BuildCacheExcluding(
 	}
 	c, err := OpenCache(dir)
 	if err == nil {
-		if c.m.Fingerprint == m.Fingerprint {
+		if c.m.Stamp == m.Stamp {
 			return c, nil
 		}
 		err = errors.Join(errStale, c.Close())
@@ -149,9 +156,9 @@ func BuildCacheExcluding(
 	return OpenCache(dir)
 }
 
-// newManifest lists what the cache will hold, with the fingerprint of where it comes from.
+// newManifest lists what the cache will hold, with the stamp of where it comes from.
 func newManifest(s *Source, rep *Report, pp Preprocess, exclude []string) manifest {
-	m := manifest{Format: cacheFormat, Version: cacheVersion, Source: s.path, Preprocess: pp}
+	m := manifest{Format: cacheFormat, Version: cacheVersion, Source: durable.Path(s.path), Preprocess: pp}
 	m.Preprocess.Flip, m.Preprocess.Augment = false, false // drawn by the loader: not part of the cache
 	class := map[string]int{}
 	for i, c := range rep.Classes {
@@ -165,7 +172,7 @@ func newManifest(s *Source, rep *Report, pp Preprocess, exclude []string) manife
 	}
 	h := sha256.New()
 	put := func(format string, a ...any) { fmt.Fprintf(h, format+"\x00", a...) } // a hash.Hash never fails
-	put("%s %d %d %d %d %s %s %q", cacheFormat, cacheVersion, pp.Width, pp.Height, pp.Channels, pp.Fit, pp.Background, m.Classes)
+	put("%s %d %d %d %d %s %s %q", cacheFormat, 1, pp.Width, pp.Height, pp.Channels, pp.Fit, pp.Background, m.Classes)
 	for _, it := range rep.Items {
 		if out[it.Name] {
 			continue
@@ -179,18 +186,33 @@ func newManifest(s *Source, rep *Report, pp Preprocess, exclude []string) manife
 			e = entry{name: it.Name}
 		}
 		put("%q %d %d %d %q", it.Name, k, e.size, e.stamp, group[it.Name])
-		m.Images = append(m.Images, cacheItem{Name: it.Name, Class: k, Group: group[it.Name]})
+		m.Images = append(m.Images, cacheItem{Name: it.Name, Class: k, Group: group[it.Name], Part: it.Part})
 	}
-	m.Fingerprint = hex.EncodeToString(h.Sum(nil))
+	m.Stamp = hex.EncodeToString(h.Sum(nil))
 	return m
 }
+
+// fingerprint is the manifest's, once all is decoded.
+func (m *manifest) fingerprint() string {
+	h := sha256.New()
+	put := func(format string, a ...any) { fmt.Fprintf(h, format+"\x00", a...) } // a hash.Hash never fails
+	pp := m.Preprocess
+	put("%s %d %d %d %d %s %s %q", m.Format, m.Version, pp.Width, pp.Height, pp.Channels, pp.Fit, pp.Background, m.Classes)
+	for _, it := range m.Images {
+		put("%q %d %s %q %s", it.Name, it.Class, it.Content, it.Group, it.Part)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// mark is what cache.bin has, too, to show that both belong together.
+func (m *manifest) mark() string { return cmp.Or(m.Stamp, m.Fingerprint) }
 
 // decodeAll writes cache.bin and then cache.json.
 func (m *manifest) decodeAll(ctx context.Context, s *Source, dir string, progress func(Progress)) error {
 	wanted := m.Images
 	m.Images = make([]cacheItem, 0, len(wanted))
 	err := durable.WriteFile(filepath.Join(dir, cacheBin), func(w io.Writer) error {
-		if _, err := w.Write(binHead(m.Fingerprint)); err != nil {
+		if _, err := w.Write(binHead(m.mark())); err != nil {
 			return err
 		}
 		return m.decode(ctx, s, wanted, w, newMeter(progress, "Decoding the pictures", len(wanted)))
@@ -198,6 +220,7 @@ func (m *manifest) decodeAll(ctx context.Context, s *Source, dir string, progres
 	if err != nil {
 		return sentence.Errorf("decode the pictures into %s: %w", dir, err)
 	}
+	m.Fingerprint = m.fingerprint()
 	return durable.WriteFile(filepath.Join(dir, cacheJSON), func(w io.Writer) error {
 		return json.NewEncoder(w).Encode(m)
 	})
@@ -213,12 +236,17 @@ func (m *manifest) decode(ctx context.Context, s *Source, wanted []cacheItem, w 
 	for batch := range slices.Chunk(wanted, size) {
 		err := forEach(ctx, len(batch), func(ctx context.Context, i int) error {
 			defer p.step()
-			err := s.with(ctx, batch[i].Name, func(img image.Image, _ info) error {
+			err := s.with(ctx, batch[i].Name, func(img image.Image, _ info, file []byte) error {
+				batch[i].Content = contentKey(file)
 				m.Preprocess.planes(pixels[i*dim:(i+1)*dim], m.Preprocess.render(img))
 				return nil
 			})
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				return ctx.Err()
+			case unread(err):
+				return sentence.T("{{.Name}} in {{.Path}} could not be read: {{.Problem}}; no picture was left out: check the drive and try again",
+					"Name", batch[i].Name, "Path", s.path, "Problem", err).Because(err)
 			}
 			failed[i] = sentence.Text{}
 			if err != nil {
@@ -226,6 +254,9 @@ func (m *manifest) decode(ctx context.Context, s *Source, wanted []cacheItem, w 
 			}
 			return nil
 		})
+		if err == nil && slices.ContainsFunc(failed[:len(batch)], func(t sentence.Text) bool { return t.Template != "" }) {
+			err = s.there() // or all that is left would be set aside one by one
+		}
 		if err != nil {
 			return err
 		}
@@ -251,8 +282,8 @@ func (m *manifest) decode(ctx context.Context, s *Source, wanted []cacheItem, w 
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func binHead(fingerprint string) []byte {
-	sum := sha256.Sum256([]byte(fingerprint))
+func binHead(mark string) []byte {
+	sum := sha256.Sum256([]byte(mark))
 	head := make([]byte, binHeader)
 	copy(head, binMagic)
 	copy(head[len(binMagic):], sum[:])
@@ -331,7 +362,7 @@ func (c *Cache) open(path string) error {
 	if _, err := f.ReadAt(head, 0); err != nil {
 		return stale("%s cannot be read: %w", path, err)
 	}
-	if !bytes.Equal(head, binHead(c.m.Fingerprint)) {
+	if !bytes.Equal(head, binHead(c.m.mark())) {
 		return stale("%s belongs to another %s", path, cacheJSON)
 	}
 	return c.verify(path)
@@ -371,6 +402,23 @@ func (c *Cache) Preprocess() Preprocess { return c.m.Preprocess }
 
 // Fingerprint names the content: two caches with the same one were made of the same files in the same way.
 func (c *Cache) Fingerprint() string { return c.m.Fingerprint }
+
+// Is says whether the cache has the fingerprint, or is what had it when that hung on the files' dates.
+func (c *Cache) Is(fingerprint string) bool {
+	return c.m.Fingerprint == fingerprint || c.m.Stamp == fingerprint
+}
+
+// Content names what was in the file of image i, wherever it lay: "" in caches of older versions.
+func (c *Cache) Content(i int) string { return c.m.Images[i].Content }
+
+// Pixels names what the network sees of image i.
+func (c *Cache) Pixels(i int) (string, error) {
+	pixels := make([]byte, c.Dim())
+	if err := c.Bytes(i, pixels); err != nil {
+		return "", err
+	}
+	return contentKey(pixels), nil
+}
 
 // Skipped lists the pictures that became unusable between the scan and the decoding.
 func (c *Cache) Skipped() []BadFile { return slices.Clone(c.m.Skipped) }

@@ -368,7 +368,8 @@ func TestDuplicatesCostStaysBounded(t *testing.T) {
 func TestSplit(t *testing.T) {
 	_, rep := folder(t, 200)
 	c := build(t, rep, small, t.TempDir())
-	train, held := c.Split(0.2, 7)
+	h := Holdout{Fraction: 0.2, Seed: 7}
+	train, held := c.Split(h)
 	require.Equal(t, 200, len(train)+len(held))
 	require.InDelta(t, 40, len(held), 5*5.7, "five standard deviations of a binomial")
 	all := append(slices.Clone(train), held...)
@@ -376,26 +377,26 @@ func TestSplit(t *testing.T) {
 	for i, k := range all {
 		require.Equal(t, i, k)
 	}
-	again, heldAgain := c.Split(0.2, 7)
+	again, heldAgain := c.Split(h)
 	require.Equal(t, train, again)
 	require.Equal(t, held, heldAgain)
-	_, other := c.Split(0.2, 8)
-	require.NotEqual(t, held, other)
+	_, other := c.Split(Holdout{Fraction: 0.2, Seed: 8})
+	require.Equal(t, held, other, "the seed is no part of it")
 
 	heldNames := map[string]bool{}
 	for _, i := range held {
 		heldNames[c.Name(i)] = true
 	}
 	fewer := build(t, rep, small, t.TempDir(), rep.Items[0].Name, rep.Items[77].Name)
-	_, heldFewer := fewer.Split(0.2, 7)
+	_, heldFewer := fewer.Split(h)
 	for i := range fewer.Len() {
 		require.Equal(t, heldNames[fewer.Name(i)], slices.Contains(heldFewer, i), "removing images moves no other")
 	}
-	_, none := c.Split(0, 7)
+	_, none := c.Split(Holdout{})
 	require.Empty(t, none)
-	_, one := c.Split(1e-9, 7)
+	_, one := c.Split(Holdout{Fraction: 1e-9})
 	require.Len(t, one, 1)
-	most, _ := c.Split(1-1e-9, 7)
+	most, _ := c.Split(Holdout{Fraction: 1 - 1e-9})
 	require.Len(t, most, 1)
 }
 
@@ -410,7 +411,7 @@ func TestSplitKeepsNearDuplicatesTogether(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, rep.Duplicates, 40)
 	c := build(t, rep, small, t.TempDir())
-	_, held := c.Split(0.3, 1)
+	_, held := c.Split(Holdout{Fraction: 0.3})
 	require.NotEmpty(t, held)
 	side := map[string]int{}
 	for _, i := range held {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -23,15 +24,16 @@ type Progress struct {
 
 // Report is what a scan found. It is stored as JSON in dataset.json.
 type Report struct {
-	Path       string       `json:"path"` // as given to Scan
+	Path       durable.Path `json:"path"` // as given to Scan
 	Kind       Kind         `json:"kind"`
-	Items      []Item       `json:"items"`                // the usable pictures, sorted by name
-	Classes    []ClassCount `json:"classes,omitempty"`    // sorted by name (IDX: by label); nil when there are no classes
-	Sizes      []SizeCount  `json:"sizes"`                // the most frequent first
-	Bad        []BadFile    `json:"bad,omitempty"`        // set aside, each with its reason
-	Duplicates [][]string   `json:"duplicates,omitempty"` // groups of near-duplicates, by name
-	Ignored    int          `json:"ignored"`              // hidden files and files that are not pictures
-	Background string       `json:"background,omitempty"` // what transparent pictures should lie on: "black", "white", or "" when all are opaque
+	Items      []Item       `json:"items"`                 // the usable pictures, sorted by name
+	Classes    []ClassCount `json:"classes,omitempty"`     // sorted by name (IDX: by label); nil when there are no classes
+	Sizes      []SizeCount  `json:"sizes"`                 // the most frequent first
+	Bad        []BadFile    `json:"bad,omitempty"`         // set aside, each with its reason
+	Duplicates [][]string   `json:"duplicates,omitempty"`  // groups of near-duplicates, by name
+	Ignored    int          `json:"ignored"`               // how many files and folders were passed over
+	Passed     []PassedOver `json:"passed_over,omitempty"` // the same, by kind
+	Background string       `json:"background,omitempty"`  // what transparent pictures should lie on: "black", "white", or "" when all are opaque
 }
 
 // Kind is the kind of place that pictures come from.
@@ -46,13 +48,18 @@ const (
 
 // Item is one usable picture.
 type Item struct {
-	Name     string `json:"name"`            // path below the source with forward slashes; its number in an IDX file
+	// Name is the path below the source with forward slashes, where it is not UTF-8 as [durable.Plain] has it; the number in an IDX file.
+	Name     string `json:"name"`
 	Class    string `json:"class,omitempty"` // "" when the dataset has no classes
 	Width    int    `json:"width"`           // in pixels, as it is seen: after EXIF orientation
 	Height   int    `json:"height"`
 	Format   string `json:"format"`   // png, jpeg, gif, bmp, tiff, webp or idx
 	Channels int    `json:"channels"` // 1 gray, 3 colour, 4 colour and alpha
 	Bits     int    `json:"bits"`     // per channel in the file: 8 or 16
+	// Part is the part of the dataset that its folder stands for, one of the …Part; "" where folders do not divide it.
+	Part string `json:"part,omitempty"`
+	// Content names what is in the file, wherever it lies. Older reports have none.
+	Content string `json:"content,omitempty"`
 }
 
 // ClassCount is a class and how many pictures it has.
@@ -74,6 +81,8 @@ type BadFile struct {
 	Reason string `json:"reason"` // for people: "the file ends too early"
 	// Text is the reason where it has figures, so that it can be told in another language.
 	Text sentence.Text `json:"text,omitzero"`
+	// Unread says that the reason lies outside the file: read again, it may be usable.
+	Unread bool `json:"unread,omitempty"`
 }
 
 // Why is the reason, to be told in any language.

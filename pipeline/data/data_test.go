@@ -236,6 +236,7 @@ func TestEveryFormatIsDecoded(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			it := items[tt.name]
+			it.Content = ""
 			require.Equal(t, Item{Name: tt.name, Width: 40, Height: 24, Format: tt.format, Channels: tt.channels, Bits: tt.bits}, it)
 			got, err := Decode(t.Context(), rep, at[tt.name])
 			require.NoError(t, err)
@@ -391,6 +392,7 @@ func TestFolderWalk(t *testing.T) {
 	require.Equal(t, []string{"a/1.png", "a/deep/er/3.PNG", "b/2.png", "root.png"}, names(rep))
 	require.Equal(t, []ClassCount{{"a", 2}, {"b", 1}, {"unsorted", 1}}, rep.Classes)
 	require.Equal(t, []BadFile{{Name: "dangling.png", Reason: "it does not exist any more"}}, rep.Bad)
+	require.Equal(t, []PassedOver{{PassedSystem, 2, ".git"}, {PassedUnknown, 3, ".hidden.png"}}, rep.Passed)
 	require.Equal(t, 5, rep.Ignored)
 }
 
@@ -412,7 +414,7 @@ func TestClasses(t *testing.T) {
 			for _, f := range tt.files {
 				items = append(items, Item{Name: f})
 			}
-			require.Equal(t, tt.want, folderClasses(items))
+			require.Equal(t, tt.want, sortInto(items))
 			for _, it := range items {
 				require.Equal(t, tt.want == nil, it.Class == "")
 			}
@@ -501,7 +503,7 @@ func TestIDX(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, IDX, rep.Kind)
 				require.Equal(t, []ClassCount{{"0", 1}, {"2", 1}, {"3", 2}, {"10", 1}}, rep.Classes)
-				require.Equal(t, Item{Name: "00000004", Class: "2", Width: 7, Height: 6, Format: "idx", Channels: 1, Bits: 8}, rep.Items[4])
+				require.Equal(t, Item{Name: "00000004", Class: "2", Width: 7, Height: 6, Format: "idx", Channels: 1, Bits: 8, Content: rep.Items[4].Content}, rep.Items[4])
 				img, err := Decode(t.Context(), rep, 4)
 				require.NoError(t, err)
 				require.Equal(t, color.Gray{Y: pixel(4, 5, 6)}, img.At(6, 5))

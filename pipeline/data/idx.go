@@ -52,7 +52,10 @@ func openIDX(path string) (*idxFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	labels := labelsBeside(path)
+	labels, err := labelsBeside(path)
+	if err != nil {
+		return nil, errors.Join(sentence.Errorf("look for the labels: %w", err), x.Close())
+	}
 	if labels == "" {
 		return x, nil
 	}
@@ -214,9 +217,9 @@ func isGzip(f *os.File) (bool, error) {
 	return b == [2]byte{0x1f, 0x8b}, nil
 }
 
-// isIDXName tells an images file by its customary name: train-images-idx3-ubyte, t10k-images.idx3-ubyte.gz.
+// isIDXName tells an images file by its customary name, in any case: train-images-idx3-ubyte, t10k-images.idx3-ubyte.gz.
 func isIDXName(name string) bool {
-	name = strings.ToLower(strings.TrimSuffix(name, ".gz"))
+	name = strings.TrimSuffix(strings.ToLower(name), ".gz")
 	return strings.HasSuffix(name, "images-idx3-ubyte") || strings.HasSuffix(name, "images.idx3-ubyte")
 }
 
@@ -235,26 +238,37 @@ func idxIn(dir string) (string, error) {
 	if len(found) == 0 {
 		return "", nil
 	}
-	if i := slices.IndexFunc(found, func(p string) bool { return strings.HasPrefix(filepath.Base(p), "train") }); i > 0 {
+	if i := slices.IndexFunc(found, func(p string) bool { return strings.HasPrefix(strings.ToLower(filepath.Base(p)), "train") }); i > 0 {
 		return found[i], nil
 	}
 	return found[0], nil
 }
 
-// labelsBeside finds the labels that belong to an images file, zipped or not, or "".
-func labelsBeside(images string) string {
+// labelsBeside finds the labels that belong to an images file, zipped or not and in any case, or "". A dot and a dash before
+// "idx" mean the same: some programs that unpack change one into the other.
+func labelsBeside(images string) (string, error) {
+	plain := func(name string) string {
+		return strings.ReplaceAll(strings.TrimSuffix(strings.ToLower(name), ".gz"), ".idx", "-idx")
+	}
 	dir, base := filepath.Split(images)
-	base = strings.TrimSuffix(base, ".gz")
-	for _, r := range []string{"-", "."} {
-		name := strings.Replace(base, "images"+r+"idx3", "labels"+r+"idx1", 1)
-		if name == base {
+	want := strings.Replace(plain(base), "images-idx3", "labels-idx1", 1)
+	entries, err := os.ReadDir(filepath.Clean(dir + "."))
+	if err != nil {
+		return "", err
+	}
+	found := ""
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if plain(e.Name()) != want || want == plain(base) {
 			continue
 		}
-		for _, p := range []string{name, name + ".gz"} {
-			if st, err := os.Stat(filepath.Join(dir, p)); err == nil && st.Mode().IsRegular() {
-				return filepath.Join(dir, p)
-			}
+		st, err := os.Stat(path)
+		switch {
+		case err != nil:
+			return "", err
+		case st.Mode().IsRegular() && (found == "" || !strings.EqualFold(filepath.Ext(path), ".gz")): // rather what is unpacked already
+			found = path
 		}
 	}
-	return ""
+	return found, nil
 }

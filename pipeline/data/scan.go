@@ -5,23 +5,20 @@ import (
 	"context"
 	"errors"
 	"image"
-	"path"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
 
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
-// unsorted is the class of pictures that lie beside class folders instead of in one.
-const unsorted = "unsorted"
-
 // Scan looks at every picture of a folder, a .zip or an IDX file and reports what is there. A picture that cannot be used
 // is set aside with its reason, and never ends the scan. Classes are the first-level folders, below the folders that all
-// pictures share; with less than two of those there are no classes. The error wraps [ErrNoImages], beside a report, when nothing is usable. Progress may be nil.
+// pictures share and below those that divide them into parts such as train and test; with less than two of those there are no
+// classes. The error wraps [ErrNoImages], beside a report, when nothing is usable. Progress may be nil.
 func Scan(ctx context.Context, path string, progress func(Progress)) (*Report, error) {
 	return scan(ctx, path, defaultLimits, progress)
 }
@@ -32,19 +29,26 @@ func scan(ctx context.Context, path string, lim limits, progress func(Progress))
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	found, bad, ignored, err := s.list(ctx)
+	found, bad, passed, err := s.list(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rep = &Report{Path: path, Kind: s.kind, Bad: bad, Ignored: ignored}
+	rep = &Report{Path: durable.Path(path), Kind: s.kind, Bad: bad}
 	seen, err := s.lookAt(ctx, found, progress)
 	if err != nil {
 		return nil, err
 	}
+	found, seen = s.dropOurs(found, seen, &passed)
+	rep.Passed = passed.sorted()
+	for _, p := range passed {
+		rep.Ignored += p.Count
+	}
 	var prints []*fingerprint
 	for i, e := range found {
 		if seen[i].reason.Template != "" {
-			rep.Bad = append(rep.Bad, badFile(e.name, seen[i].reason))
+			b := badFile(e.name, seen[i].reason)
+			b.Unread = seen[i].unread
+			rep.Bad = append(rep.Bad, b)
 			continue
 		}
 		rep.Items = append(rep.Items, seen[i].item)
@@ -57,7 +61,7 @@ func scan(ctx context.Context, path string, lim limits, progress func(Progress))
 	if s.kind == IDX {
 		rep.Classes = labelClasses(rep.Items, s.idx.labels)
 	} else {
-		rep.Classes = folderClasses(rep.Items)
+		rep.Classes = sortInto(rep.Items)
 	}
 	rep.Sizes = sizes(rep.Items)
 	rep.Background = background(prints)
@@ -78,9 +82,11 @@ func scan(ctx context.Context, path string, lim limits, progress func(Progress))
 
 // sight is what a look at one file found: an item, or the reason why it is none.
 type sight struct {
-	item   Item
-	print  *fingerprint
-	reason sentence.Text
+	item         Item
+	print        *fingerprint
+	reason       sentence.Text
+	unread       bool // the reason lies outside the file
+	ours, single bool // drawn by Unnoise; and not a sheet of several
 }
 
 func (s *Source) lookAt(ctx context.Context, found []entry, progress func(Progress)) ([]sight, error) {
@@ -88,20 +94,23 @@ func (s *Source) lookAt(ctx context.Context, found []entry, progress func(Progre
 	m := newMeter(progress, "Looking at the pictures", len(found))
 	err := forEach(ctx, len(found), func(ctx context.Context, i int) error {
 		defer m.step()
-		err := s.with(ctx, found[i].name, func(img image.Image, in info) error {
+		err := s.with(ctx, found[i].name, func(img image.Image, in info, file []byte) error {
 			b := img.Bounds()
 			seen[i].item = Item{
 				Name: found[i].name, Width: b.Dx(), Height: b.Dy(),
-				Format: in.format, Channels: in.channels, Bits: in.bits,
+				Format: in.format, Channels: in.channels, Bits: in.bits, Content: contentKey(file),
 			}
 			seen[i].print = newFingerprint(img)
+			seen[i].ours, seen[i].single = drawn(file)
 			return nil
 		})
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
-		}
-		if err != nil {
-			seen[i].reason = why(err)
+		case short(err):
+			return sentence.T("the pictures in {{.Path}} could not be read: {{.Problem}}; close other programs and try again", "Path", s.path, "Problem", err).Because(err)
+		case err != nil:
+			seen[i].reason, seen[i].unread = whyNot(err), unread(err)
 		}
 		return nil
 	})
@@ -129,65 +138,12 @@ func nothingUsable(rep *Report) error {
 		return sentence.T("no usable pictures in {{.Path}}: all {{.N}} pictures were set aside, the first ({{.Name}}) because {{.Reason}}",
 			"Path", rep.Path, "N", len(rep.Bad), "Name", rep.Bad[0].Name, "Reason", rep.Bad[0].Why()).Because(ErrNoImages)
 	}
+	for _, p := range rep.Passed {
+		if p.Kind != PassedUnknown && p.Kind != PassedSystem {
+			return sentence.T("no usable pictures in {{.Path}}: it has {{.What}}", "Path", rep.Path, "What", p.Text()).Because(ErrNoImages)
+		}
+	}
 	return sentence.T("no usable pictures in {{.Path}}: PNG, JPEG, GIF, BMP, TIFF and WebP files are looked for in all its folders", "Path", rep.Path).Because(ErrNoImages)
-}
-
-// folderClasses sets each item's class to its first-level folder, below the folders that all items share.
-func folderClasses(items []Item) []ClassCount {
-	shared := path.Dir(items[0].Name)
-	for _, it := range items {
-		for shared != "." && !strings.HasPrefix(it.Name, shared+"/") {
-			shared = path.Dir(shared)
-		}
-	}
-	skip := 0
-	if shared != "." {
-		skip = len(shared) + 1
-	}
-	class := func(it Item) string {
-		if first, _, ok := strings.Cut(it.Name[skip:], "/"); ok {
-			return first
-		}
-		return unsorted
-	}
-	count := map[string]int{}
-	for _, it := range items {
-		count[class(it)]++
-	}
-	if len(count) < 2 {
-		return nil
-	}
-	for i := range items {
-		items[i].Class = class(items[i])
-	}
-	return classCounts(count, strings.Compare)
-}
-
-func labelClasses(items []Item, labels []byte) []ClassCount {
-	if labels == nil {
-		return nil
-	}
-	count := map[string]int{}
-	for i := range items {
-		k, err := strconv.Atoi(items[i].Name)
-		if err != nil || k >= len(labels) {
-			return nil
-		}
-		items[i].Class = strconv.Itoa(int(labels[k]))
-		count[items[i].Class]++
-	}
-	return classCounts(count, func(a, b string) int { // 2 before 10
-		return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
-	})
-}
-
-func classCounts(count map[string]int, order func(a, b string) int) []ClassCount {
-	out := make([]ClassCount, 0, len(count))
-	for name, n := range count {
-		out = append(out, ClassCount{Name: name, Count: n})
-	}
-	slices.SortFunc(out, func(a, b ClassCount) int { return order(a.Name, b.Name) })
-	return out
 }
 
 // sizes is the histogram of sizes, the most frequent first.

@@ -2,6 +2,7 @@ package data
 
 import (
 	"archive/zip"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,9 +16,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -29,11 +32,6 @@ const (
 	zipFree  = 256 << 20 // … beyond this many bytes
 )
 
-// extensions are those of files that are meant to be pictures. What a file really is, its content says.
-var extensions = map[string]bool{
-	".png": true, ".jpg": true, ".jpeg": true, ".jfif": true, ".gif": true, ".bmp": true, ".tif": true, ".tiff": true, ".webp": true,
-}
-
 // Source is an open place that pictures come from. It is safe for concurrent use.
 type Source struct {
 	kind    Kind
@@ -43,9 +41,11 @@ type Source struct {
 	archive *zip.ReadCloser
 	files   map[string]*zip.File // of an archive: the usable ones by cleaned name
 	bad     []BadFile            // of an archive
-	ignored int                  // of an archive
+	passed  passing              // of an archive
+	gallery bool                 // the folder itself is a gallery of Unnoise
 	idx     *idxFile
 	stamp   int64 // of an archive or IDX file: its modification time in nanoseconds
+	waits   atomic.Int32
 }
 
 // entry is a file that is meant to be a picture, before it has been looked at.
@@ -135,30 +135,52 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// list finds the files that are meant to be pictures, sorted by name, those that cannot be, and how many were ignored.
-func (s *Source) list(ctx context.Context) (found []entry, bad []BadFile, ignored int, err error) {
+// list finds the files that are meant to be pictures, sorted by name, those that cannot be, and what was passed over.
+func (s *Source) list(ctx context.Context) (found []entry, bad []BadFile, passed passing, err error) {
 	switch s.kind {
 	case Folder:
 		w := walker{ctx: ctx, root: s.path, seen: map[string]bool{}}
 		if err := w.walk("", 0); err != nil {
-			return nil, nil, 0, err
+			return nil, nil, nil, err
 		}
-		found, bad, ignored = w.found, w.bad, w.ignored
+		found, bad, passed, s.gallery = w.found, w.bad, w.passed, w.gallery
 	case Zip:
 		for name, f := range s.files {
 			found = append(found, entry{name: name, size: int64(f.UncompressedSize64), stamp: s.stamp})
 		}
-		bad, ignored = slices.Clone(s.bad), s.ignored
+		bad, passed = slices.Clone(s.bad), slices.Clone(s.passed)
 	case IDX:
 		if err := s.idx.load(ctx); err != nil {
-			return nil, nil, 0, err
+			return nil, nil, nil, err
 		}
 		for i := range s.idx.n {
 			found = append(found, entry{name: idxName(i), size: int64(s.idx.w * s.idx.h), stamp: s.stamp})
 		}
 	}
 	slices.SortFunc(found, func(a, b entry) int { return strings.Compare(a.name, b.name) })
-	return found, bad, ignored, nil
+	return found, bad, passed, nil
+}
+
+// passing counts what is passed over, by kind, the first met first.
+type passing []PassedOver
+
+// sorted puts pictures before what is of less interest.
+func (p passing) sorted() []PassedOver {
+	last := map[string]int{PassedOurs: 1, PassedSystem: 2, PassedUnknown: 3}
+	slices.SortFunc(p, func(a, b PassedOver) int {
+		return cmp.Or(cmp.Compare(last[a.Kind], last[b.Kind]), strings.Compare(a.Kind, b.Kind))
+	})
+	return p
+}
+
+func (p *passing) add(kind, name string) {
+	for i := range *p {
+		if (*p)[i].Kind == kind {
+			(*p)[i].Count++
+			return
+		}
+	}
+	*p = append(*p, PassedOver{Kind: kind, Count: 1, First: name})
 }
 
 func idxName(i int) string { return fmt.Sprintf("%08d", i) }
@@ -166,15 +188,36 @@ func idxName(i int) string { return fmt.Sprintf("%08d", i) }
 // indexZip sorts an archive's entries into usable, bad and ignored ones.
 func (s *Source) indexZip() {
 	s.files = make(map[string]*zip.File, len(s.archive.File))
-	for _, f := range s.archive.File {
-		name := strings.ReplaceAll(f.Name, `\`, "/") // as some Windows programs write them
-		var err error
+	names := zipNames(s.archive.File)
+	ours := ownFolders(s.archive.File, names)
+	passedFolders := map[string]bool{}
+	for i, f := range s.archive.File {
+		if strings.HasSuffix(names[i], "/") {
+			continue
+		}
+		name, err := within(names[i])
+		if err != nil {
+			if wanted(names[i]) {
+				s.bad = append(s.bad, badFile(names[i], why(err)))
+			} else {
+				s.passed.add(kindOf(names[i]), names[i])
+			}
+			continue
+		}
+		if dir, kind := passedFolder(name, ours); kind != "" {
+			if !passedFolders[dir] {
+				passedFolders[dir] = true
+				s.passed.add(kind, dir)
+			}
+			continue
+		}
 		switch {
-		case strings.HasSuffix(name, "/"):
-		case !wanted(name) || !f.Mode().IsRegular():
-			s.ignored++
-		case !fs.ValidPath(name):
-			err = refuse("its path leads out of the archive")
+		case hidden(path.Base(name)) || !f.Mode().IsRegular():
+			s.passed.add(PassedUnknown, name)
+			continue
+		case !wanted(name):
+			s.passed.add(kindOf(name), name)
+			continue
 		case strings.Count(name, "/") > maxDepth:
 			err = refuse("it lies more than %d folders deep", maxDepth)
 		case f.Flags&1 != 0:
@@ -192,18 +235,21 @@ func (s *Source) indexZip() {
 	}
 }
 
-// wanted says whether a file is meant to be a picture: not hidden, no macOS resource fork, a picture's extension.
-func wanted(name string) bool {
-	for part := range strings.SplitSeq(name, "/") {
-		if hidden(part) {
-			return false
+// passedFolder is the first folder on the way to a name that is passed over with all that is in it.
+func passedFolder(name string, ours map[string]bool) (dir, kind string) {
+	for at := 0; ; {
+		i := strings.IndexByte(name[at:], '/')
+		if i < 0 {
+			return "", ""
+		}
+		at += i + 1
+		switch {
+		case hidden(path.Base(name[:at])):
+			return name[:at-1], PassedSystem
+		case ours[name[:at]]:
+			return name[:at-1], PassedOurs
 		}
 	}
-	return extensions[strings.ToLower(path.Ext(name))]
-}
-
-func hidden(part string) bool {
-	return part == "__MACOSX" || (strings.HasPrefix(part, ".") && part != "." && part != "..")
 }
 
 // walker collects a folder's files. It follows symbolic links, and enters each real folder once, so loops end.
@@ -213,19 +259,22 @@ type walker struct {
 	seen    map[string]bool // real paths of the folders entered
 	found   []entry
 	bad     []BadFile
-	ignored int
+	passed  passing
+	gallery bool // the root has a gallery's file
 }
 
 func (w *walker) walk(rel string, depth int) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
-	dir := filepath.Join(w.root, filepath.FromSlash(rel))
+	dir := filepath.Join(w.root, filepath.FromSlash(durable.Exact(rel)))
 	setAside := func(name string, err error) error {
 		if name == "" { // the dataset's own folder
 			return sentence.Errorf("read the folder %s: %w", w.root, err)
 		}
-		w.bad = append(w.bad, badFile(name, why(err)))
+		b := badFile(name, whyNot(err))
+		b.Unread = unread(err)
+		w.bad = append(w.bad, b)
 		return nil
 	}
 	real, err := filepath.EvalSymlinks(dir)
@@ -244,32 +293,67 @@ func (w *walker) walk(rel string, depth int) error {
 		return setAside(rel, err)
 	}
 	for _, e := range entries {
-		name := path.Join(rel, e.Name())
+		switch {
+		case !e.Type().IsRegular():
+		case ownFolderAt(dir, e.Name()):
+			if rel == "" {
+				return sentence.T("{{.Path}} is a run or a workspace of Unnoise, not a folder of pictures: give the folder of your own pictures, or that of a gallery", "Path", w.root)
+			}
+			w.passed.add(PassedOurs, rel)
+			return nil
+		case rel == "" && e.Name() == galleryFile:
+			w.gallery = true
+		}
+	}
+	for _, e := range entries {
+		name := path.Join(rel, durable.Plain(e.Name()))
 		if hidden(e.Name()) {
-			w.ignored++
+			if e.IsDir() {
+				w.passed.add(PassedSystem, name)
+			} else {
+				w.passed.add(PassedUnknown, name)
+			}
 			continue
 		}
 		if e.Type().IsRegular() && !wanted(e.Name()) {
-			w.ignored++
+			w.passed.add(kindOf(name), name)
 			continue
 		}
 		st, err := os.Stat(filepath.Join(dir, e.Name())) // follows links
 		switch {
 		case err != nil && !wanted(e.Name()):
-			w.ignored++
+			w.passed.add(kindOf(name), name)
 		case err != nil:
 			_ = setAside(name, err)
 		case st.IsDir():
 			if err := w.walk(name, depth+1); err != nil {
 				return err
 			}
-		case !st.Mode().IsRegular() || !wanted(e.Name()):
-			w.ignored++
+		case !st.Mode().IsRegular():
+			w.passed.add(PassedUnknown, name)
+		case !wanted(e.Name()):
+			w.passed.add(kindOf(name), name)
 		case len(w.found) == maxFiles:
 			return sentence.T("{{.Path}} has more than {{.Most}} pictures: give a smaller folder", "Path", w.root, "Most", maxFiles)
 		default:
 			w.found = append(w.found, entry{name: name, size: st.Size(), stamp: st.ModTime().UnixNano()})
 		}
+	}
+	return nil
+}
+
+// there checks that a folder is still readable and not empty, as where a drive was is when it is gone.
+func (s *Source) there() error {
+	if s.kind != Folder {
+		return nil
+	}
+	f, err := os.Open(s.path)
+	if err == nil {
+		_, err = f.Readdirnames(1)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		return sentence.T("the pictures in {{.Path}} are not there any more: connect its drive and try again", "Path", s.path).Because(err)
 	}
 	return nil
 }
@@ -297,11 +381,13 @@ func (s *Source) stat(name string) (entry, error) {
 	return entry{name: name, size: st.Size(), stamp: st.ModTime().UnixNano()}, nil
 }
 
+// filePath is where the file of an item lies. Its name is as [durable.Plain] made it.
 func (s *Source) filePath(name string) (string, error) {
-	if !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
+	exact := durable.Exact(name)
+	if local := filepath.FromSlash(exact); exact == "." || path.Clean(exact) != exact || !filepath.IsLocal(local) {
 		return "", refuse("its path leads out of the folder")
 	}
-	return filepath.Join(s.path, filepath.FromSlash(name)), nil
+	return filepath.Join(s.path, filepath.FromSlash(exact)), nil
 }
 
 func (s *Source) zipFile(name string) (*zip.File, error) {
@@ -346,7 +432,7 @@ func (s *Source) read(ctx context.Context, name string) (_ []byte, err error) {
 
 // with decodes the picture called name and hands it to use, within the memory budget. An error that is not the context's
 // concerns this picture alone.
-func (s *Source) with(ctx context.Context, name string, use func(image.Image, info) error) error {
+func (s *Source) with(ctx context.Context, name string, use func(img image.Image, in info, file []byte) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -355,13 +441,13 @@ func (s *Source) with(ctx context.Context, name string, use func(image.Image, in
 		if err != nil {
 			return refuse("it is not a number of a picture")
 		}
-		img, err := s.idx.image(ctx, i)
+		img, err := patient(ctx, &s.waits, func() (*image.Gray, error) { return s.idx.image(ctx, i) })
 		if err != nil {
 			return err
 		}
-		return use(img, info{format: "idx", width: s.idx.w, height: s.idx.h, channels: 1, bits: 8})
+		return use(img, info{format: "idx", width: s.idx.w, height: s.idx.h, channels: 1, bits: 8}, img.Pix)
 	}
-	b, err := s.read(ctx, name)
+	b, err := patient(ctx, &s.waits, func() ([]byte, error) { return s.read(ctx, name) })
 	if err != nil {
 		return err
 	}
@@ -380,7 +466,7 @@ func (s *Source) with(ctx context.Context, name string, use func(image.Image, in
 			return err
 		}
 		in.channels = in.shown(img)
-		return use(img, in)
+		return use(img, in, b)
 	}()
 	if cost > largePicture {
 		runtime.GC()
@@ -391,7 +477,7 @@ func (s *Source) with(ctx context.Context, name string, use func(image.Image, in
 // Image decodes one picture, as it is seen: EXIF orientation applied, the first frame of an animation.
 func (s *Source) Image(ctx context.Context, name string) (image.Image, error) {
 	var out image.Image
-	err := s.with(ctx, name, func(img image.Image, _ info) error {
+	err := s.with(ctx, name, func(img image.Image, _ info, _ []byte) error {
 		out = img
 		return nil
 	})
@@ -399,7 +485,7 @@ func (s *Source) Image(ctx context.Context, name string) (image.Image, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, sentence.T("{{.Name}}: {{.Problem}}", "Name", name, "Problem", why(err)).Because(err)
+		return nil, sentence.T("{{.Name}}: {{.Problem}}", "Name", name, "Problem", whyNot(err)).Because(err)
 	}
 	return out, nil
 }
@@ -409,7 +495,7 @@ func Decode(ctx context.Context, rep *Report, i int) (img image.Image, err error
 	if i < 0 || i >= len(rep.Items) {
 		return nil, sentence.Errorf("the dataset has %d pictures, not %d", len(rep.Items), i+1)
 	}
-	s, err := OpenSource(rep.Path)
+	s, err := OpenSource(string(rep.Path))
 	if err != nil {
 		return nil, err
 	}

@@ -3,14 +3,79 @@ package data
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"math"
 	"slices"
 )
 
-// splitRank is the place of an image, or of its group of near-duplicates, in [0, 1): uniform over names.
-func splitRank(key string, seed uint64) float64 {
-	sum := sha256.Sum256(binary.LittleEndian.AppendUint64([]byte("unnoise/split/1\x00"+key+"\x00"), seed))
+// Holdout says which pictures are kept out of training, to measure on.
+type Holdout struct {
+	Fraction float64 // about how many, unless the dataset's folders divide it into parts
+	// ByName is the rule of runs begun with Unnoise before its run.json had version 2: a picture's side followed from its name and the
+	// run's seed. They keep it.
+	ByName bool
+	Seed   uint64 // with ByName
+}
+
+// contentKey names what is in a file, wherever it lies and however it is called.
+func contentKey(file []byte) string {
+	sum := sha256.Sum256(file)
+	return hex.EncodeToString(sum[:16])
+}
+
+// rank is the place of a picture, or of its group of near-duplicates, in [0, 1): uniform over keys.
+func (h Holdout) rank(key string) float64 {
+	b := []byte("unnoise/split/2\x00" + key)
+	if h.ByName {
+		b = binary.LittleEndian.AppendUint64([]byte("unnoise/split/1\x00"+key+"\x00"), h.Seed)
+	}
+	sum := sha256.Sum256(b)
 	return float64(binary.LittleEndian.Uint64(sum[:])>>11) / (1 << 53)
+}
+
+// candidate is a picture that is held out or not.
+type candidate struct {
+	name, content, group, part string
+	out                        bool // of the dataset
+}
+
+// split says of each picture whether it is held out.
+func (h Holdout) split(all []candidate) []bool {
+	held := make([]bool, len(all))
+	if !h.ByName && slices.ContainsFunc(all, func(c candidate) bool { return c.part != "" }) {
+		for i, c := range all {
+			held[i] = !c.out && (c.part == ValPart || c.part == TestPart)
+		}
+		return held
+	}
+	first := map[string]string{} // of each group, the content that comes first: it stays with the group wherever that lies
+	for _, c := range all {
+		if f, ok := first[c.group]; !c.out && c.group != "" && (!ok || c.content < f) {
+			first[c.group] = c.content
+		}
+	}
+	ranks := make([]float64, len(all))
+	var used []float64
+	for i, c := range all {
+		key := c.content
+		switch {
+		case h.ByName && c.group != "":
+			key = c.group
+		case h.ByName:
+			key = c.name
+		case c.group != "":
+			key = first[c.group]
+		}
+		ranks[i] = h.rank(key)
+		if !c.out {
+			used = append(used, ranks[i])
+		}
+	}
+	bound := splitBound(h.Fraction, used)
+	for i, c := range all {
+		held[i] = ranks[i] < bound && !c.out
+	}
+	return held
 }
 
 // splitBound is the rank below which images are held out. In a small dataset chance alone could leave one side empty.
@@ -21,22 +86,18 @@ func splitBound(fraction float64, ranks []float64) float64 {
 	return fraction
 }
 
-// Split divides the images into those to train on and those held out for evaluation, about fraction of them. Each
-// image's side follows from the seed and its name alone, so adding images moves no other. Near-duplicates stay on one side: a
+// Split divides the images into those to train on and those held out for evaluation. Where the dataset's folders divide it, they decide.
+// Else about h.Fraction of the images are held out: each one's side follows from its file's content alone, so neither
+// another image nor another place, name, date, seed or archive moves it. Near-duplicates stay on one side: a
 // copy seen in training would make the held-out loss too good. For 0 < fraction < 1 neither side is empty, unless all images are
 // duplicates of one; with fraction ≤ 0 nothing is held out.
-func (c *Cache) Split(fraction float64, seed uint64) (train, held []int) {
-	rank := make([]float64, c.Len()) // uniform in [0, 1)
+func (c *Cache) Split(h Holdout) (train, held []int) {
+	all := make([]candidate, c.Len())
 	for i, it := range c.m.Images {
-		key := it.Name
-		if it.Group != "" {
-			key = it.Group
-		}
-		rank[i] = splitRank(key, seed)
+		all[i] = candidate{name: it.Name, content: it.Content, group: it.Group, part: it.Part}
 	}
-	fraction = splitBound(fraction, rank)
-	for i := range rank {
-		if rank[i] < fraction {
+	for i, out := range h.split(all) {
+		if out {
 			held = append(held, i)
 		} else {
 			train = append(train, i)
@@ -46,31 +107,21 @@ func (c *Cache) Split(fraction float64, seed uint64) (train, held []int) {
 }
 
 // HeldOut says of each item whether a cache of this report without the excluded names would hold it out: the same answer
-// as [Cache.Split], before anything is decoded.
-func (r *Report) HeldOut(fraction float64, seed uint64, exclude []string) []bool {
+// as [Cache.Split], before anything is decoded. A report of an older version does not know the contents: it says of none.
+func (r *Report) HeldOut(h Holdout, exclude []string) []bool {
 	group := groups(r)
 	gone := make(map[string]bool, len(exclude))
 	for _, name := range exclude {
 		gone[name] = true
 	}
-	ranks := make([]float64, len(r.Items))
-	var used []float64
+	all := make([]candidate, len(r.Items))
 	for i, it := range r.Items {
-		key := it.Name
-		if g := group[it.Name]; g != "" {
-			key = g
-		}
-		ranks[i] = splitRank(key, seed)
-		if !gone[it.Name] {
-			used = append(used, ranks[i])
+		all[i] = candidate{name: it.Name, content: it.Content, group: group[it.Name], part: it.Part, out: gone[it.Name]}
+		if it.Content == "" && !h.ByName {
+			return make([]bool, len(r.Items))
 		}
 	}
-	bound := splitBound(fraction, used)
-	held := make([]bool, len(r.Items))
-	for i, it := range r.Items {
-		held[i] = ranks[i] < bound && !gone[it.Name]
-	}
-	return held
+	return h.split(all)
 }
 
 // groups names the first of its near-duplicates for each item that has some.

@@ -14,7 +14,7 @@ func VerifyCache(ctx context.Context, dir string) (source string, bytes int64, e
 	c, err := OpenCache(dir)
 	if err != nil {
 		if m, merr := readManifest(filepath.Join(dir, cacheJSON)); merr == nil {
-			source = m.Source
+			source = string(m.Source)
 		}
 		return source, 0, err
 	}
@@ -22,13 +22,13 @@ func VerifyCache(ctx context.Context, dir string) (source string, bytes int64, e
 	pixels := make([]byte, c.Dim())
 	for i := range c.Len() {
 		if err := errors.Join(ctx.Err(), c.Bytes(i, pixels)); err != nil {
-			return c.m.Source, 0, err
+			return string(c.m.Source), 0, err
 		}
 		if crc32.Checksum(pixels, castagnoli) != c.m.Images[i].CRC {
-			return c.m.Source, 0, stale("%s is damaged at image %s", filepath.Join(dir, cacheBin), c.Name(i))
+			return string(c.m.Source), 0, stale("%s is damaged at image %s", filepath.Join(dir, cacheBin), c.Name(i))
 		}
 	}
-	return c.m.Source, binHeader + int64(c.Len())*int64(c.Dim()), nil
+	return string(c.m.Source), binHeader + int64(c.Len())*int64(c.Dim()), nil
 }
 
 // CacheDamaged reports whether an error of OpenCache or VerifyCache says that the decoded pictures are missing or damaged,

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"unnoise/pipeline/data"
 	"unnoise/pipeline/model"
 	"unnoise/pipeline/sampler"
 )
@@ -27,8 +28,10 @@ type Config struct {
 	WeightDecay float64 `json:"weight_decay"`
 	// EMAWidth is σ_rel, the relative width of the averaging window over the run so far; see PowerEMA.
 	EMAWidth float64 `json:"ema_width"`
-	// HeldOut is the fraction of the pictures that is never trained on.
+	// HeldOut is the fraction of the pictures that is never trained on, where the dataset's folders do not say which.
 	HeldOut float64 `json:"held_out"`
+	// Split says what a picture's side follows from: SplitByContent, or "", the name and the seed, in runs of older versions.
+	Split string `json:"split,omitempty"`
 
 	LogEvery    int64 `json:"log_every"`    // at most; the first lines are closer together
 	SampleEvery int64 `json:"sample_every"` // also measures the held-out loss
@@ -40,6 +43,14 @@ type Config struct {
 	SampleSteps int    `json:"sample_steps"` // network calls per picture of the grids
 	SampleCount int    `json:"sample_count"` // pictures in a grid
 	EvalImages  int    `json:"eval_images"`  // pictures on which the loss per noise level is measured, of each part
+}
+
+// SplitByContent holds pictures out by what is in their files.
+const SplitByContent = "content"
+
+// Holdout says which pictures are held out.
+func (c Config) Holdout() data.Holdout {
+	return data.Holdout{Fraction: c.HeldOut, ByName: c.Split != SplitByContent, Seed: c.Seed}
 }
 
 // maxSteps bounds the steps of a run.
@@ -56,7 +67,7 @@ func Defaults(p model.Preset) Config {
 	return Config{
 		Steps: p.Steps, Batch: p.Batch, LR: p.LR,
 		Warmup: 100, ClipNorm: 1, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0,
-		EMAWidth: 0.1, HeldOut: 0.05,
+		EMAWidth: 0.1, HeldOut: 0.05, Split: SplitByContent,
 		LogEvery: 25, SampleEvery: 250, SaveEvery: 250, KeepLast: 3, KeepEvery: 2500,
 		Sampler: "dpmpp2m", SampleSteps: 20, SampleCount: 16, EvalImages: 32,
 	}
@@ -87,6 +98,8 @@ func (c Config) Validate() error {
 		return bad("ema_width", "an EMA width of %g: choose a number above 0 and up to %g", c.EMAWidth, maxEMAWidth)
 	case !(c.HeldOut >= 0 && c.HeldOut < 1):
 		return bad("held_out", "holding out %g of the pictures: choose a number from 0 to below 1", c.HeldOut)
+	case c.Split != "" && c.Split != SplitByContent:
+		return bad("split", "the rule %q for holding pictures out is unknown: use a newer Unnoise", c.Split)
 	case c.SampleEvery < 1:
 		return bad("sample_every", "samples every %d steps: choose 1 or more", c.SampleEvery)
 	case c.LogEvery < 1:

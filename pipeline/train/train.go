@@ -170,7 +170,7 @@ func prepare(ctx context.Context, j Job) (*loop, error) {
 	if j.Cache.Dim() != j.Spec.Dim() {
 		return nil, sentence.Errorf("the decoded pictures have %d values and the network takes %d: decode them again", j.Cache.Dim(), j.Spec.Dim())
 	}
-	trainIx, heldIx := j.Cache.Split(j.Config.HeldOut, j.Config.Seed)
+	trainIx, heldIx := j.Cache.Split(j.Config.Holdout())
 	if len(trainIx) < j.Config.Batch {
 		return nil, model.Unusable("batch", "there are %d pictures to train on, fewer than the batch of %d: add pictures or choose a batch of at most %d",
 			len(trainIx), j.Config.Batch, max(1, len(trainIx)))

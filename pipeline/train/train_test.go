@@ -569,7 +569,7 @@ func TestDamagedCheckpointIsPassedOver(t *testing.T) {
 func TestFeederIsAPureFunctionOfTheStep(t *testing.T) {
 	cache := makeCache(t, t.TempDir())
 	j := testJob("", cache)
-	idx, _ := cache.Split(0.2, 7)
+	idx, _ := cache.Split(data.Holdout{Fraction: 0.2})
 	feed := func() *feeder {
 		s, err := newSource(data.NewLoader(cache, idx, 8, j.Spec.Preprocess, 7).Fill, j.Spec, 8, 7)
 		require.NoError(t, err)

@@ -18,6 +18,9 @@ func (p *Path) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// String is the path as it is shown and kept.
+func (p Path) String() string { return Plain(string(p)) }
+
 // mark stands for one byte that is no part of UTF-8, together with the byte's two hexadecimal digits behind it. It is what
 // programs show in such a place, and no path that was kept before is read as another.
 const mark = string(utf8.RuneError)

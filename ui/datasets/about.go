@@ -78,7 +78,7 @@ func (t *aboutTab) tellHeld() {
 func (t *aboutTab) set(ds studio.Dataset) {
 	t.filling = true
 	defer func() { t.filling = false }()
-	t.source.SetText(ds.Source)
+	t.source.SetText(ds.Source.String())
 	t.images.Set(page.Int(ds.Items))
 	t.excluded.Set(page.Int(ds.Excluded))
 	t.bad.Set(page.Int(ds.Bad))

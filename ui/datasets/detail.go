@@ -110,7 +110,7 @@ func (d *detail) set(ds studio.Dataset) {
 	if s := stateLine(ds); s != "" && ds.Bad == 0 {
 		line += " · " + s
 	}
-	d.facts.SetText(line + " · " + ds.Source)
+	d.facts.SetText(line + " · " + ds.Source.String())
 	switch {
 	case ds.Missing:
 		d.train.SetReason(lang.L("The source is not there now."))

@@ -493,7 +493,7 @@ func (t *setup) showFacts() {
 			text += " · " + lang.L("{{.N}} % held out", map[string]any{"N": fmt.Sprintf("%.0f", d.HeldOut*100)})
 		}
 		if d.Missing {
-			text += "\n" + lang.L("Its folder is not there now: {{.Path}}", map[string]any{"Path": d.Source})
+			text += "\n" + lang.L("Its folder is not there now: {{.Path}}", map[string]any{"Path": d.Source.String()})
 		}
 		t.facts.SetText(text)
 		ref := studio.Ref{Kind: studio.DatasetCover, Owner: d.ID}
