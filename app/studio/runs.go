@@ -517,7 +517,7 @@ func (s runService) Evaluate(ctx context.Context, id string, step int64, progres
 		o.Report = sc.rep // spares a scan
 	}
 	m := newMeter(progress, events.T("Measuring"))
-	ev, err := run.Evaluate(ctx, runs.Measure{Data: info.Data.Path.String(), Checkpoint: step}, o, func(done, total int) { m.at(int64(done), int64(total), "") })
+	ev, err := run.Evaluate(ctx, runs.Measure{Data: string(info.Data.Path), Checkpoint: step}, o, func(done, total int) { m.at(int64(done), int64(total), "") })
 	if err != nil {
 		return out, forPeople(err)
 	}

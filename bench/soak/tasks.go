@@ -22,6 +22,7 @@ import (
 	"unnoise/pipeline/picture"
 	"unnoise/pipeline/train"
 	"unnoise/resources/demo"
+	"unnoise/runtime/durable"
 	"unnoise/runtime/ort"
 )
 
@@ -78,7 +79,7 @@ func (s *site) create(dir string) error {
 	c := train.Defaults(p)
 	c.Steps, c.Batch, c.Seed, c.LogEvery, c.SaveEvery, c.SampleEvery, c.SampleCount, c.SampleSteps = steps, 4, 7, 2, 3, 12, 2, 2
 	c.EvalImages = 4
-	info, err := runs.NewInfo("tiny", model.Options{Preprocess: data.Preprocess{Width: 8, Height: 8, Channels: 3}}, c, runs.Source{Path: s.pics})
+	info, err := runs.NewInfo("tiny", model.Options{Preprocess: data.Preprocess{Width: 8, Height: 8, Channels: 3}}, c, runs.Source{Path: durable.Path(s.pics)})
 	if err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func kept(i runs.Info) map[string]string {
 	c, p := i.Train, i.Model.Preprocess
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	return map[string]string{
-		"data": i.Data.Path, "preset": i.Model.Preset, "size": sizeFlag{p.Width, p.Height}.String(), "channels": strconv.Itoa(p.Channels),
+		"data": string(i.Data.Path), "preset": i.Model.Preset, "size": sizeFlag{p.Width, p.Height}.String(), "channels": strconv.Itoa(p.Channels),
 		"fit": p.Fit, "flip": strconv.FormatBool(p.Flip), "augment": strconv.FormatBool(p.Augment),
 		"classes": strconv.FormatBool(len(i.Model.Classes) > 0), "batch": strconv.Itoa(c.Batch), "seed": strconv.FormatUint(c.Seed, 10),
 		"objective": string(i.Model.Objective), "schedule": i.Model.Schedule, "weighting": string(i.Model.Weighting),
