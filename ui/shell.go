@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -36,9 +37,10 @@ type shell struct {
 	panelSet  bool // the user has said whether; until then a narrow window does without
 	keysShown bool
 
-	applied studio.Settings // what the window looks like
-	screen  fyne.Size       // in pixels; zero where it is not known
-	focused fyne.Focusable  // what had the keyboard at the last tick
+	applied  studio.Settings // what the window looks like
+	screen   fyne.Size       // in pixels; zero where it is not known
+	ownFonts bool            // Chinese ones are in use
+	focused  fyne.Focusable  // what had the keyboard at the last tick
 
 	eventsMu sync.Mutex
 	events   []studio.Event
@@ -52,6 +54,7 @@ func newShell(s *page.Services, screen fyne.Size, make func(*page.Services) []pa
 	s.InspectorChanged = sh.updateInspector
 	s.Restyle = func() { sh.restyle(make) }
 	sh.build(make)
+	sh.loadFonts()
 	return sh
 }
 
@@ -265,9 +268,38 @@ func (sh *shell) restyle(make func(*page.Services) []page.Page) {
 		if at != nil {
 			sh.navigate(at.ID(), nil)
 		}
+		sh.loadFonts()
 	} else if old.Theme != now.Theme {
 		sh.frame.Refresh()
 	}
+}
+
+// chineseFonts are those of Chinese texts, once they were needed.
+type chineseFonts struct{ regular, bold fyne.Resource }
+
+// loadFonts has texts written with fonts that have their letters: Chinese ones with the system's, which are read the first time,
+// others with Fyne's own.
+func (sh *shell) loadFonts() {
+	if !i18n.Chinese() {
+		if sh.ownFonts {
+			sh.setFonts(chineseFonts{})
+		}
+		return
+	}
+	page.Load(sh.s, func(context.Context) (chineseFonts, error) {
+		r, b, err := i18n.ChineseFonts()
+		return chineseFonts{r, b}, err
+	}, func(f chineseFonts, err error) {
+		if err == nil && f.regular != nil && i18n.Chinese() { // without one, Settings tells
+			sh.setFonts(f)
+		}
+	})
+}
+
+func (sh *shell) setFonts(f chineseFonts) {
+	sh.ownFonts = f.regular != nil
+	uitheme.SetFonts(f.regular, f.bold)
+	sh.relook(sh.applied)
 }
 
 // relook applies theme and scale to every page that was built, on show or not: Fyne renews what is in the window.

@@ -55,13 +55,13 @@ func covering(text string) ([]fontscan.Footprint, error) {
 			found = append(found, f)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b fontscan.Footprint) int { return strange(a) - strange(b) })
+	slices.SortStableFunc(found, func(a, b fontscan.Footprint) int { return strange(a, normal) - strange(b, normal) })
 	return found, nil
 }
 
-// strange is how far a font is from an upright one of normal weight and width, without serifs.
-func strange(f fontscan.Footprint) int {
-	d := int(max(f.Aspect.Weight-400, 400-f.Aspect.Weight))
+// strange is how far a font is from an upright one of a weight and of normal width, without serifs.
+func strange(f fontscan.Footprint, weight float32) int {
+	d := int(max(float32(f.Aspect.Weight)-weight, weight-float32(f.Aspect.Weight)))
 	if !strings.Contains(f.Family, "sans") {
 		d += 50
 	}

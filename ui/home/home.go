@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	recent  = 8   // runs and galleries shown
+	recent  = 12  // runs and galleries shown
 	picture = 148 // side of their pictures
 )
 
@@ -99,7 +99,7 @@ func (p *Page) Content() fyne.CanvasObject {
 	actions := kit.Buttons(
 		kit.Button(lang.L("Try the demo"), icons.Demo, widget.MediumImportance, p.demo),
 		kit.Button(lang.L("Open a folder…"), theme.FolderOpenIcon(), widget.HighImportance, p.open))
-	return kit.Page(kit.Title(p.Title()), actions, kit.WideScroll(container.New(&middle{width: 760}, p.begin), p.s.Finishes(page.Home), p.start, p.crashed, p.running, p.last, p.runs, p.galleries))
+	return kit.Page(kit.Title(p.Title()), actions, kit.WideScroll(container.New(&middle{width: 1040}, p.begin), p.s.Finishes(page.Home), p.start, p.crashed, p.running, p.last, p.runs, p.galleries))
 }
 
 func section(title, more string, open func(), body fyne.CanvasObject) *fyne.Container {
@@ -122,7 +122,7 @@ func (p *Page) welcome() fyne.CanvasObject {
 	text := kit.Text(lang.L("Unnoise learns from a folder of your pictures and makes new ones like them, on this computer alone."))
 	text.Alignment = fyne.TextAlignCenter
 	return container.NewVBox(kit.Gap(1, 20), logo, title, text, kit.Gap(1, 10),
-		kit.Tiles(300, 136, 12, true,
+		kit.Tiles(300, 136, 16, true,
 			choice(icons.Demo, lang.L("Try the demo"), lang.L("Trains a small network on built-in pictures. The first samples appear within minutes."), p.demo),
 			choice(theme.FolderOpenIcon(), lang.L("Open a folder"), lang.L("Choose a folder or zip of pictures, or drop it anywhere onto this window."), p.open)))
 }

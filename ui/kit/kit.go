@@ -228,7 +228,7 @@ func Page(title fyne.CanvasObject, actions, body fyne.CanvasObject) fyne.CanvasO
 func Scroll(objs ...fyne.CanvasObject) *container.Scroll { return scroll(900, objs) }
 
 // WideScroll is Scroll for pictures, which may take all the width there is.
-func WideScroll(objs ...fyne.CanvasObject) *container.Scroll { return scroll(1600, objs) }
+func WideScroll(objs ...fyne.CanvasObject) *container.Scroll { return scroll(4000, objs) }
 
 func scroll(width float32, objs []fyne.CanvasObject) *container.Scroll {
 	col := container.New(layout.NewCustomPaddedVBoxLayout(12), objs...)

@@ -252,12 +252,7 @@ func (p *Page) fill(list []studio.Model) {
 }
 
 func params(n int64) string {
-	switch {
-	case n >= 1e6:
-		return lang.L("{{.N}} M parameters", map[string]any{"N": fmt.Sprintf("%.1f", float64(n)/1e6)})
-	default:
-		return lang.L("{{.N}} k parameters", map[string]any{"N": fmt.Sprintf("%.0f", float64(n)/1e3)})
-	}
+	return lang.L("{{.N}} parameters", map[string]any{"N": page.Count(n)})
 }
 
 func origin(m studio.Model) string {

@@ -75,6 +75,25 @@ var numbers = message.NewPrinter(message.MatchLanguage("en"))
 // Int writes a whole number with its thousands set apart.
 func Int[T int | int32 | int64](n T) string { return numbers.Sprintf("%d", n) }
 
+// Count writes a large number as people say it: "1.1 M", "45 k"; in Chinese, which counts in ten thousands, "110万".
+func Count(n int64) string {
+	if n < 10_000 {
+		return Int(n)
+	}
+	unit, per := lang.L("k"), 1e3
+	if n >= 1_000_000 {
+		unit, per = lang.L("M"), 1e6
+	}
+	v, gap := float64(n)/per, " "
+	if unit == "万" {
+		v, gap = float64(n)/1e4, "" // a line may end at a space
+	}
+	if v < 10 || per == 1e6 && gap != "" {
+		return fmt.Sprintf("%.1f", v) + gap + unit
+	}
+	return fmt.Sprintf("%.0f", v) + gap + unit
+}
+
 // Bytes writes an amount of memory or disk.
 func Bytes(n int64) string {
 	if n < 1000 {

@@ -74,3 +74,13 @@ func TestSentencesOfLowerRoomsAreTranslated(t *testing.T) {
 	nested := page.Sentence(events.T("{{.A}}{{.A}}", "A", errors.New(strings.Repeat("x", 1_000_000))))
 	require.Len(t, []rune(nested), 2001)
 }
+
+func TestCounts(t *testing.T) {
+	t.Cleanup(func() { require.NoError(t, i18n.Apply("")) })
+	for code, want := range map[string][]string{"en": {"9,999", "45 k", "100 k", "1.1 M", "35.7 M"}, "zh": {"9,999", "4.5万", "10万", "110万", "3570万"}} {
+		require.NoError(t, i18n.Apply(code))
+		for i, n := range []int64{9_999, 45_000, 100_000, 1_100_000, 35_700_000} {
+			require.Equal(t, want[i], page.Count(n), code)
+		}
+	}
+}

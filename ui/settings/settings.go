@@ -113,7 +113,7 @@ func (p *Page) Content() fyne.CanvasObject {
 	kit.Show(false, p.install)
 	p.trash = container.NewVBox()
 
-	body := kit.Scroll(
+	body := kit.Sections(
 		kit.Section(lang.L("Appearance"), "",
 			kit.Row(lang.L("Language"), "", p.language), p.fontNote,
 			kit.Row(lang.L("Theme"), "", p.theme),

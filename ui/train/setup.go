@@ -91,7 +91,7 @@ func newSetup(p *Page) *setup {
 	var cards []fyne.CanvasObject
 	for _, ps := range p.s.Studio.Training.Presets() {
 		head := container.New(layout.NewCustomPaddedVBoxLayout(-12), kit.Ellipsis(page.Text(ps.Label), true),
-			kit.Caption(lang.L("{{.N}} parameters", map[string]any{"N": short(ps.Params)})))
+			kit.Caption(lang.L("{{.N}} parameters", map[string]any{"N": page.Count(ps.Params)})))
 		card := kit.NewTapCard(container.NewBorder(head, nil, nil, nil, kit.Muted(page.Text(ps.Help))), func() {
 			if t.req.Preset != ps.Name {
 				t.fill(t.req.Dataset, ps.Name)
@@ -237,17 +237,6 @@ func (sideLayout) Layout(objs []fyne.CanvasObject, s fyne.Size) {
 	objs[0].Resize(fyne.NewSize(left, s.Height))
 	objs[1].Resize(fyne.NewSize(w, s.Height))
 	objs[1].Move(fyne.NewPos(left+12, 0))
-}
-
-func short(n int64) string {
-	switch {
-	case n >= 1_000_000:
-		return fmt.Sprintf("%.1f M", float64(n)/1e6)
-	case n >= 10_000:
-		return fmt.Sprintf("%.0f k", float64(n)/1e3)
-	default:
-		return page.Int(n)
-	}
 }
 
 // control makes what a field is set with.
@@ -694,7 +683,7 @@ func (t *setup) showEstimate(e studio.Estimate) {
 	t.figures["images"].Set(page.Number(e.ImagesPerSec))
 	t.figures["memory"].Set(of(e.Memory, e.MemoryFree))
 	t.figures["disk"].Set(of(e.Disk, e.DiskFree))
-	t.figures["params"].Set(short(e.Params))
+	t.figures["params"].Set(page.Count(e.Params))
 	t.warnings.Objects = nil
 	for _, w := range e.Warnings {
 		l := kit.Text(page.Text(w))
