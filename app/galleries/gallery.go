@@ -161,7 +161,7 @@ func (r Request) ready(set Settings) error {
 		dirs = []string{filepath.Dir(r.Grid), r.Out}
 	}
 	for _, dir := range dirs {
-		if err := os.MkdirAll(dir, 0o777); err != nil {
+		if err := durable.MkdirAll(dir); err != nil {
 			return sentence.Errorf("the folder %s cannot be made: %w", dir, err)
 		}
 		probe, err := os.CreateTemp(dir, durable.TempPrefix+"probe-*")

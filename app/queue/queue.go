@@ -15,9 +15,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"unnoise/app/disk"
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -86,7 +85,7 @@ func (q *Queue) Stamp() (stamp [2]int64) {
 // Change reads the queue, lets change alter it and writes it, with the file locked
 // meanwhile. When change returns an error nothing is written.
 func (q *Queue) Change(ctx context.Context, change func(*List) error) (List, error) {
-	lock := flock.New(filepath.Join(filepath.Dir(q.path), "queue.lock"))
+	lock := durable.Lock(filepath.Join(filepath.Dir(q.path), "queue.lock"))
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	ok, err := lock.TryLockContext(ctx, 20*time.Millisecond)

@@ -134,7 +134,7 @@ func mkdirAll(dir string) (made []string, err error) {
 			break
 		}
 	}
-	return made, os.MkdirAll(dir, 0o777)
+	return made, durable.MkdirAll(dir)
 }
 
 // Open opens a run's folder for reading or training.

@@ -16,6 +16,7 @@ import (
 	"github.com/adrg/xdg"
 
 	"unnoise/app/disk"
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -144,7 +145,7 @@ func (s *Store) Set(n Settings) (changed bool, err error) {
 }
 
 func (s *Store) save(n Settings, was map[string]json.RawMessage) error {
-	err := os.MkdirAll(filepath.Dir(s.path), 0o777)
+	err := durable.MkdirAll(filepath.Dir(s.path))
 	if err == nil {
 		err = disk.WriteJSON(s.path, file{Version: Version, Settings: n, Remembered: was})
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/disintegration/imaging"
 
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -362,7 +363,7 @@ func ToRGBA(img image.Image) *image.RGBA {
 }
 
 func readPNG(path string) (_ *image.RGBA, err error) {
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func (b *Bin) Put(kind, name string, paths ...string) (e Entry, err error) {
 		e.Paths = append(e.Paths, filepath.ToSlash(rel))
 	}
 	home := filepath.Join(b.dir, e.ID)
-	if err := os.MkdirAll(filepath.Join(home, filesName), 0o777); err != nil {
+	if err := durable.MkdirAll(filepath.Join(home, filesName)); err != nil {
 		return Entry{}, sentence.Errorf("the trash cannot be written: %w", disk.Reason(err))
 	}
 	if err := disk.WriteJSON(filepath.Join(home, manifestName), e); err != nil {
@@ -182,10 +182,10 @@ func (b *Bin) Restore(id string) error {
 		if _, err := os.Lstat(src); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err := os.MkdirAll(filepath.Dir(dst), 0o777); err != nil {
+		if err := durable.MkdirAll(filepath.Dir(dst)); err != nil {
 			return sentence.Errorf("%q cannot be brought back: %w", e.Name, disk.Reason(err))
 		}
-		if err := os.Rename(src, dst); err != nil {
+		if err := durable.RenameNew(src, dst); err != nil {
 			return sentence.Errorf("%q cannot be brought back: %w", e.Name, disk.Reason(err))
 		}
 		dsts = append(dsts, dst)

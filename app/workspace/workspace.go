@@ -83,7 +83,10 @@ func (e *LockedError) Call(ctx context.Context, patience time.Duration) bool {
 		return false
 	}
 	path := filepath.Join(e.Dir, callName)
-	if os.WriteFile(path, nil, 0o600) != nil {
+	switch f, err := durable.CreateNew(path); { // through no link
+	case err == nil:
+		_ = f.Close()
+	case !errors.Is(err, fs.ErrExist): // somebody else has called already: that is as good
 		return false
 	}
 	defer func() { _ = os.Remove(path) }() // nobody answered

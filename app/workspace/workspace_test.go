@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -414,4 +415,15 @@ func TestCopyFollowsChanges(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Dir(to2))
 	require.NoError(t, err)
 	require.Empty(t, entries)
+}
+
+// A call is not written through a link that was put in its place.
+func TestCallFollowsNoLink(t *testing.T) {
+	dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "made")
+	host, err := os.Hostname()
+	require.NoError(t, err)
+	require.NoError(t, os.Symlink(outside, filepath.Join(dir, callName)))
+	e := &LockedError{Dir: dir, Holder: Holder{What: Window, Host: host}}
+	require.False(t, e.Call(t.Context(), 100*time.Millisecond))
+	require.NoFileExists(t, outside)
 }

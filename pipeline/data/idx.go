@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -66,7 +67,7 @@ func openIDX(path string) (*idxFile, error) {
 }
 
 func openIDXImages(path string) (x *idxFile, err error) {
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return nil, sentence.Errorf("open the IDX file: %w", err)
 	}
@@ -162,7 +163,7 @@ func parseIDXHeader(path string, b []byte) (*idxFile, error) {
 }
 
 func readIDXLabels(path string, n int) (_ []byte, err error) {
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return nil, sentence.Errorf("open the labels: %w", err)
 	}

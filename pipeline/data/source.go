@@ -421,7 +421,7 @@ func (s *Source) read(ctx context.Context, name string) (_ []byte, err error) {
 		if !st.Mode().IsRegular() { // opening a pipe would wait for ever
 			return nil, refuse("it is not a regular file")
 		}
-		if r, err = os.Open(file); err != nil {
+		if r, err = durable.Open(file); err != nil {
 			return nil, err
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"unnoise/pipeline/diffusion"
 	"unnoise/pipeline/model"
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 	"unnoise/runtime/unet"
 )
@@ -162,7 +163,7 @@ func open(path string) (*os.File, error) {
 	if !st.Mode().IsRegular() {
 		return nil, sentence.Errorf("%s is not a file", filepath.Base(path))
 	}
-	return os.Open(path)
+	return durable.Open(path)
 }
 
 func text(raw json.RawMessage) string {

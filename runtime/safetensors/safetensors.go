@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 
 	"unnoise/runtime/durable"
@@ -128,7 +127,7 @@ func WriteFile(path string, tensors []Tensor, meta map[string]string) error {
 // Read reads a whole file, converting F16, BF16 and F64 to float32. The tensors come in the order of the file and are
 // views of one allocation.
 func Read(path string) (tensors []Tensor, meta map[string]string, err error) {
-	f, err := os.Open(path)
+	f, err := durable.Open(path)
 	if err != nil {
 		return nil, nil, err
 	}
