@@ -458,3 +458,45 @@ func TestMemberOfAZipIsReadNoFurtherThanItSays(t *testing.T) {
 	require.ErrorIs(t, err, zip.ErrFormat)
 	require.LessOrEqual(t, len(got), 1<<16)
 }
+
+// A decoder that does not read for long cannot be stopped. Its caller is, and the memory counts until it has ended.
+func TestCancellingDoesNotWaitForADecoder(t *testing.T) {
+	i := slices.IndexFunc(formats, func(f format) bool { return f.name == "bmp" })
+	real := formats[i]
+	defer func() { formats[i] = real }()
+	begun, end := make(chan struct{}), make(chan struct{})
+	formats[i].pixels = func(context.Context, []byte, info) (image.Image, error) {
+		close(begun)
+		<-end
+		return nil, errSizes
+	}
+	dir := t.TempDir()
+	writeImage(t, filepath.Join(dir, "a.bmp"), picture(4, 4))
+	s, err := OpenSource(dir)
+	require.NoError(t, err)
+	defer s.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-begun
+		cancel()
+	}()
+	_, err = s.Image(ctx, "a.bmp")
+	require.ErrorIs(t, err, context.Canceled)
+	require.False(t, s.mem.TryAcquire(memoryBudget), "it still has its memory")
+	close(end)
+	require.NoError(t, s.mem.Acquire(t.Context(), memoryBudget))
+}
+
+func TestJPEGWithoutItsEndMarker(t *testing.T) {
+	b := encode(t, ".jpg", noise(64, 48, 5))
+	whole, err := decodeAll(t, b)
+	require.NoError(t, err)
+	img, err := decodeAll(t, b[:len(b)-2])
+	require.NoError(t, err, "all of the picture is there")
+	require.Zero(t, furthest(t, whole, img))
+	for _, n := range []int{len(b) / 2, len(b) - 40} {
+		_, err = decodeAll(t, b[:n])
+		require.Error(t, err)
+		require.Contains(t, why(err).String(), "cut off")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"image"
 	"image/jpeg"
+	"io"
 	"runtime"
 	"slices"
 
@@ -32,7 +33,8 @@ type jpegHead struct {
 	transform     byte // Adobe's: 0 is RGB or CMYK, 1 YCbCr, 2 YCCK
 	transformAt   int  // where it stands in the file
 	scans         int
-	blocks        int // of all scans together
+	blocks        int  // of all scans together
+	open          bool // there is no end marker
 }
 
 // readJPEG reads all markers up to the end of the picture. work is what may still be spent on scans, in blocks.
@@ -77,7 +79,8 @@ func readJPEG(b []byte, work int) (h jpegHead, err error) {
 		}
 		at += size
 	}
-	return h, h.check() // cut off, as the decoder will say; what stands before it may be another reason
+	h.open = true
+	return h, h.check() // mostly cut off, as the decoder will say; what stands before it may be another reason
 }
 
 func (h *jpegHead) segment(kind byte, body []byte, at int) error {
@@ -243,8 +246,18 @@ func decodeJPEG(ctx context.Context, b []byte, _ info) (image.Image, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		p.row(y, ycc, row)
 		dst := out.Pix[y*out.Stride:]
+		if n == 3 && ycc { // nearly all of them
+			rows := p.rows(y)
+			ys, cb, cr := rows[0], rows[1], rows[2]
+			for x := range ys {
+				d := dst[4*x : 4*x+4 : 4*x+4]
+				d[0], d[1], d[2] = fromYCbCr(ys[x], cb[x], cr[x])
+				d[3] = 255
+			}
+			continue
+		}
+		p.row(y, ycc, row)
 		for x := range h.width {
 			s, d := row[n*x:n*x+n], dst[4*x:4*x+4]
 			if n == 4 { // Adobe's, the only ones there are, hold how little ink there is
@@ -273,7 +286,8 @@ func inked(ink, key uint8) uint8 {
 type jpegPlanes struct {
 	width  int
 	planes []plane
-	wide   [3][]uint8 // rows of the full width
+	wide   [][]uint8 // a row of each that was enlarged
+	full   [][]uint8
 }
 
 // decode decodes b, whose head is h. An Adobe marker is set, or added, that has four components handed out as they are
@@ -291,8 +305,15 @@ func (h *jpegHead) decode(ctx context.Context, b []byte) (*jpegPlanes, error) {
 	if h.scans > 1 { // each byte may stand for a long way
 		few = 128
 	}
+	whole := h.open && !h.progressive && h.scans == 1 // if all blocks are there; some programs leave out the marker
+	if whole {
+		b = append(bytes.Clone(b), 0xff, 0xd9)
+	}
 	img, err := jpeg.Decode(&contextReader{ctx: ctx, b: b, few: few})
 	if err != nil {
+		if whole && ctx.Err() == nil {
+			err = io.ErrUnexpectedEOF
+		}
 		return nil, err
 	}
 	if img.Bounds() != image.Rect(0, 0, h.width, h.height) {
@@ -339,20 +360,31 @@ func split(pix []uint8, stride, w, h int, every []int, invert uint8) []plane {
 	return out
 }
 
+// rows gives row y of each component, in the picture's width; they are valid until the next call.
+func (p *jpegPlanes) rows(y int) [][]uint8 {
+	if p.wide == nil {
+		p.wide, p.full = make([][]uint8, len(p.planes)), make([][]uint8, len(p.planes))
+	}
+	for c := range p.planes {
+		pl := &p.planes[c]
+		if pl.fx == 1 && pl.fy == 1 {
+			p.full[c] = pl.pix[y*pl.stride:][:p.width]
+			continue
+		}
+		if p.wide[c] == nil {
+			p.wide[c] = make([]uint8, p.width)
+		}
+		pl.row(y, p.wide[c])
+		p.full[c] = p.wide[c]
+	}
+	return p.full
+}
+
 // row writes row y with its samples side by side; ycc converts the first three to red, green and blue.
 func (p *jpegPlanes) row(y int, ycc bool, dst []uint8) {
 	n := len(p.planes)
-	for c := range p.planes {
-		src := p.planes[c].pix[min(y*p.planes[c].stride, len(p.planes[c].pix)):]
-		if p.planes[c].fx != 1 || p.planes[c].fy != 1 {
-			wide := &p.wide[c%3]
-			if *wide == nil {
-				*wide = make([]uint8, p.width)
-			}
-			p.planes[c].row(y, *wide)
-			src = *wide
-		}
-		for x, v := range src[:p.width] {
+	for c, src := range p.rows(y) {
+		for x, v := range src {
 			dst[n*x+c] = v
 		}
 	}
@@ -395,40 +427,42 @@ func (p *plane) row(y int, dst []uint8) {
 	}
 	other := y/2 - 1 + y%2*2
 	far := p.pix[min(max(other, 0), p.h-1)*p.stride:][:p.w]
-	switch {
-	case p.fx == 1: // above and below
+	if p.fx == 1 { // above and below
 		bias := 1 + y%2
 		for x := range dst {
 			dst[x] = uint8((3*int(near[x]) + int(far[x]) + bias) >> 2)
 		}
-	case p.fy == 1:
-		for x := range dst {
-			i := x / 2
-			switch next := i - 1 + x%2*2; {
-			case next < 0 || next >= p.w:
-				dst[x] = near[i]
-			default:
-				dst[x] = uint8((3*int(near[i]) + int(near[next]) + 1 + x%2) >> 2)
-			}
-		}
-	case p.webp:
-		for x := range dst {
-			i := x / 2
-			next := i - 1 + x%2*2
-			a, c := int(near[i]), int(far[i])
-			if next < 0 || next >= p.w {
-				dst[x] = uint8((3*a + c + 2) >> 2)
-				continue
-			}
-			b, d := int(near[next]), int(far[next])
-			dst[x] = uint8(((a+3*b+3*c+d+8)>>3 + a) >> 1)
-		}
-	default:
-		for x := range dst {
-			i := x / 2
-			next := min(max(i-1+x%2*2, 0), p.w-1)
-			a, b := 3*int(near[i])+int(far[i]), 3*int(near[next])+int(far[next])
-			dst[x] = uint8((3*a + b + 8 - x%2) >> 4)
-		}
+		return
 	}
+	// At the edges, a sample is its own neighbour.
+	prev := 0
+	for i := range near {
+		next := min(i+1, p.w-1)
+		var left, right uint8
+		switch {
+		case p.webp:
+			left, right = webpChroma(near, far, i, prev), webpChroma(near, far, i, next)
+		case p.fy == 1:
+			v := 3 * int(near[i])
+			left, right = uint8((v+int(near[prev])+1)>>2), uint8((v+int(near[next])+2)>>2)
+		default:
+			v := 3 * (3*int(near[i]) + int(far[i]))
+			left = uint8((v + 3*int(near[prev]) + int(far[prev]) + 8) >> 4)
+			right = uint8((v + 3*int(near[next]) + int(far[next]) + 7) >> 4)
+		}
+		dst[2*i] = left
+		if 2*i+1 < len(dst) {
+			dst[2*i+1] = right
+		}
+		prev = i
+	}
+}
+
+func webpChroma(near, far []uint8, own, other int) uint8 {
+	a, c := int(near[own]), int(far[own])
+	if own == other {
+		return uint8((3*a + c + 2) >> 2)
+	}
+	b, d := int(near[other]), int(far[other])
+	return uint8(((a+3*b+3*c+d+8)>>3 + a) >> 1)
 }

@@ -459,18 +459,32 @@ func (s *Source) with(ctx context.Context, name string, use func(img image.Image
 	if err := s.mem.Acquire(ctx, cost); err != nil {
 		return err
 	}
-	defer s.mem.Release(cost)
-	err = func() error {
+	type decoded struct {
+		img image.Image
+		err error
+	}
+	ready := make(chan decoded, 1)
+	go func() {
 		img, err := decodePixels(ctx, b, in)
-		if err != nil {
-			return err
-		}
-		in.channels = in.shown(img)
-		return use(img, in, b)
+		ready <- decoded{img, err}
 	}()
+	select {
+	case <-ctx.Done(): // the decoder ends when it reads next, or is done; what it takes counts until then
+		go func() {
+			<-ready
+			s.mem.Release(cost)
+		}()
+		return ctx.Err()
+	case d := <-ready:
+		if err = d.err; err == nil {
+			in.channels = in.shown(d.img)
+			err = use(d.img, in, b)
+		}
+	}
 	if cost > largePicture {
 		runtime.GC()
 	}
+	s.mem.Release(cost)
 	return err
 }
 
