@@ -176,6 +176,9 @@ type Dataset struct {
 	Height     int
 	Channels   int     // suggested: 1, 3 or 4
 	HeldOut    float64 // share of images set aside for the held-out loss, 0 ≤ HeldOut ≤ 0.5
+	Divided    bool    // the source's folders (train, test, val, …) say which images are held out, not HeldOut
+	Held       int     // images that are held out
+	PassedOver []Text  // what the scan passed over, a sentence for each kind
 	Added      time.Time
 	Scanned    time.Time
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"unnoise/app/datasets"
 	"unnoise/app/disk"
@@ -277,6 +278,15 @@ func (s *scan) summary() Dataset {
 	for _, z := range s.rep.Sizes {
 		d.Sizes = append(d.Sizes, SizeCount(z))
 	}
+	for _, x := range s.held {
+		if x {
+			d.Held++
+		}
+	}
+	d.Divided = len(s.rep.Parts()) > 0
+	for _, p := range s.rep.Passed {
+		d.PassedOver = append(d.PassedOver, p.Text())
+	}
 	sug := datasets.Suggest(s.rep)
 	d.Width, d.Height, d.Channels = sug.Width, sug.Height, sug.Channels
 	return d
@@ -360,13 +370,22 @@ func (s datasetService) Import(ctx context.Context, path, name string, progress 
 	return s.add(ctx, abs, name, false, progress)
 }
 
-// nameOf is what a file or folder is called without its extensions.
+// nameOf is what a file or folder is called without its extensions, and without what a name cannot have.
 func nameOf(path string) string {
 	base := filepath.Base(path)
 	for _, ext := range []string{".gz", ".zip", ".idx3-ubyte", "-idx3-ubyte", "-images"} {
 		if n := len(base) - len(ext); n > 0 && strings.EqualFold(base[n:], ext) {
 			base = base[:n]
 		}
+	}
+	base = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(base, "_"))
+	if r := []rune(base); len(r) > workspace.MaxName {
+		base = string(r[:workspace.MaxName])
 	}
 	return base
 }

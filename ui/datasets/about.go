@@ -26,7 +26,7 @@ type aboutTab struct {
 	added                           *kit.Figure
 	held                            *kit.Slider
 	heldText                        *widget.Label
-	classes, sizes                  *fyne.Container
+	classes, sizes, passed          *fyne.Container
 	filling                         bool
 }
 
@@ -53,19 +53,27 @@ func (t *aboutTab) content() fyne.CanvasObject {
 			return t.d.s.Studio.Datasets.SetHeldOut(ctx, t.d.id, v/100)
 		})
 	}
-	t.classes, t.sizes = container.NewVBox(), container.NewVBox()
+	t.classes, t.sizes, t.passed = container.NewVBox(), container.NewVBox(), container.NewVBox()
 	return kit.Scroll(kit.Gap(1, 1),
 		kit.Card(container.NewVBox(kit.Tiles(120, 50, 8, true, t.images, t.excluded, t.bad, t.channels, t.added), t.source)),
 		kit.Section(lang.L("Held-out images"),
 			lang.L("Some images are kept out of training. The loss on them shows whether the network learns the kind of picture or only remembers these."),
 			t.held, t.heldText),
 		kit.Section(lang.L("Classes"), "", t.classes),
-		kit.Section(lang.L("Sizes"), "", t.sizes))
+		kit.Section(lang.L("Sizes"), "", t.sizes),
+		kit.Section(lang.L("Passed over"), "", t.passed))
 }
 
 func (t *aboutTab) tellHeld() {
 	n := t.d.ds.Items - t.d.ds.Excluded
 	held := int(math.Round(float64(n) * t.held.Value / 100))
+	kit.Show(!t.d.ds.Divided, t.held)
+	if t.d.ds.Divided {
+		t.heldText.SetText(lang.L("The folders (train, test, val) say which images are held out: {{.Held}} of {{.N}}.", map[string]any{
+			"Held": page.Int(t.d.ds.Held), "N": page.Int(n),
+		}))
+		return
+	}
 	if held == 0 {
 		t.heldText.SetText(lang.L("No image is held out; there will be no held-out loss."))
 		return
@@ -96,6 +104,14 @@ func (t *aboutTab) set(ds studio.Dataset) {
 		rows = append(rows, bar{sizeName(c.Width, c.Height), c.Count})
 	}
 	bars(t.sizes, rows, "")
+	t.passed.RemoveAll()
+	for _, what := range ds.PassedOver {
+		t.passed.Add(kit.Muted(page.Text(what)))
+	}
+	if len(ds.PassedOver) == 0 {
+		t.passed.Add(kit.Muted(lang.L("Nothing was passed over.")))
+	}
+	t.passed.Refresh()
 }
 
 type bar struct {

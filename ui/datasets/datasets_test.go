@@ -142,6 +142,26 @@ func TestHeldOutShare(t *testing.T) {
 	b.WaitText("25 %: about 5 of 20 images are held out.")
 }
 
+// The folders of a dataset that is divided already say what is held out, and what was passed over is told.
+func TestDividedDataset(t *testing.T) {
+	dir := t.TempDir()
+	for _, part := range []string{"train", "test"} {
+		require.NoError(t, os.CopyFS(filepath.Join(dir, part), os.DirFS(pagetest.Pictures(t, map[string]int{"train": 12, "test": 4}[part], "cats", "dogs"))))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "IMG_1.HEIC"), []byte("x"), 0o600))
+	b := open(t)
+	imported(t, b, dir)
+	tabs(b).SelectIndex(1)
+	b.WaitText("The folders (train, test, val) say which images are held out: 4 of 16.")
+	b.WaitText("1 pictures in the format HEIC, which cannot be read, such as IMG_1.HEIC: save them as PNG or JPEG")
+	list, err := b.S.Studio.Datasets.List(context.Background())
+	require.NoError(t, err)
+	require.Equal(t, []studio.ClassCount{{Name: "cats", Count: 8}, {Name: "dogs", Count: 8}}, list[0].Classes)
+	held, err := b.S.Studio.Datasets.Items(context.Background(), list[0].ID, studio.ItemFilter{HeldOut: true})
+	require.NoError(t, err)
+	require.Len(t, held, 4)
+}
+
 func TestTrashAndBack(t *testing.T) {
 	b := open(t)
 	imported(t, b, pagetest.Pictures(t, 4))

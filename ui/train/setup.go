@@ -478,7 +478,10 @@ func (t *setup) showFacts() {
 		if n := len(d.Classes); n > 1 {
 			text += " · " + lang.L("{{.N}} classes", map[string]any{"N": page.Int(n)})
 		}
-		if d.HeldOut > 0 {
+		switch {
+		case d.Divided:
+			text += " · " + lang.L("{{.N}} held out", map[string]any{"N": page.Int(d.Held)})
+		case d.HeldOut > 0:
 			text += " · " + lang.L("{{.N}} % held out", map[string]any{"N": fmt.Sprintf("%.0f", d.HeldOut*100)})
 		}
 		if d.Missing {
