@@ -122,7 +122,7 @@ func (p *Page) welcome() fyne.CanvasObject {
 	text := kit.Text(lang.L("Unnoise learns from a folder of your pictures and makes new ones like them, on this computer alone."))
 	text.Alignment = fyne.TextAlignCenter
 	return container.NewVBox(kit.Gap(1, 20), logo, title, text, kit.Gap(1, 10),
-		kit.Tiles(300, 136, 16, true,
+		kit.Tiles(400, 136, 16, true,
 			choice(icons.Demo, lang.L("Try the demo"), lang.L("Trains a small network on built-in pictures. The first samples appear within minutes."), p.demo),
 			choice(theme.FolderOpenIcon(), lang.L("Open a folder"), lang.L("Choose a folder or zip of pictures, or drop it anywhere onto this window."), p.open)))
 }
