@@ -317,7 +317,7 @@ func (l *loop) begun(log []Record) error {
 	}
 	reached := max(l.j.Saved, l.lost)
 	for _, r := range log {
-		if r.Step >= l.j.Config.SaveEvery {
+		if r.Step > l.j.Config.SaveEvery { // at that step itself the process may have died in its first save
 			reached = max(reached, r.Step)
 		}
 	}

@@ -672,6 +672,13 @@ func TestWithoutUsableCheckpointsItStops(t *testing.T) {
 	_, err = Run(t.Context(), j)
 	require.NoError(t, err)
 	require.Equal(t, outcomeOf(t, trained.Dir), outcomeOf(t, j.Dir))
+	// So does one that was killed while it saved the first, whose step is logged before.
+	j.Dir = t.TempDir()
+	first := fmt.Sprintf("{\"step\":%d}\n", j.Config.SaveEvery)
+	require.NoError(t, os.WriteFile(filepath.Join(j.Dir, LogName), []byte(first), 0o600))
+	_, err = Run(t.Context(), j)
+	require.NoError(t, err)
+	require.Equal(t, outcomeOf(t, trained.Dir), outcomeOf(t, j.Dir))
 }
 
 // TestNewerCheckpointIsNotTrainedAgain holds that what a newer version saved is neither passed over nor replaced.
