@@ -11,6 +11,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -44,6 +45,42 @@ func Reason(err error) error {
 	}
 	if e, ok := errors.AsType[syscall.Errno](err); ok { // within a sentence of durable's
 		return e
+	}
+	return err
+}
+
+// Writable returns an error if no file could be made in the folder dir, which need not exist yet. It leaves nothing behind,
+// and is asked before work that takes long.
+func Writable(dir string) error {
+	p, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	for {
+		st, err := os.Stat(p)
+		if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && filepath.Dir(p) != p {
+			p = filepath.Dir(p)
+			continue
+		}
+		if err == nil && !st.IsDir() {
+			return sentence.Errorf("the folder %s cannot be made: %s is not a folder", dir, p)
+		}
+		if err == nil {
+			var probe *os.File
+			if probe, err = os.CreateTemp(p, durable.TempPrefix+"probe-*"); err == nil {
+				err = errors.Join(probe.Close(), ignoreMissing(os.Remove(probe.Name()))) // another process may tidy
+			}
+		}
+		if err != nil {
+			return sentence.T("the folder {{.Path}} cannot be written ({{.Problem}}): choose another place", "Path", dir, "Problem", Reason(err)).Because(err)
+		}
+		return nil
+	}
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -27,4 +28,17 @@ func TestRequire(t *testing.T) {
 		"the disk is too full for the run: 3.0 MB are needed and 1.0 MB are free at /x; make room or choose another disk")
 	broken := errors.New("broken")
 	require.ErrorIs(t, Require(func(string) (uint64, error) { return 0, broken }, "/x", 1, sentence.T("the run")), broken)
+}
+
+// A folder that is not there yet is as writable as the one it would be made in, and asking leaves nothing.
+func TestWritable(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, Writable(dir))
+	require.NoError(t, Writable(filepath.Join(dir, "not", "yet")))
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	require.ErrorContains(t, Writable(filepath.Join(file, "sub")), file+" is not a folder")
 }

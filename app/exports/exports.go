@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"unnoise/app/disk"
 	"unnoise/app/galleries"
 	"unnoise/app/runs"
 	"unnoise/pipeline/export"
@@ -58,6 +59,15 @@ type Request struct {
 	Compute    model.Compute
 	Version    string // of the program
 	Progress   func(done, total int, what string)
+	// Free is disk.Free unless a test replaces it.
+	Free func(path string) (uint64, error)
+}
+
+func (r Request) free() func(string) (uint64, error) {
+	if r.Free != nil {
+		return r.Free
+	}
+	return disk.Free
 }
 
 // Export does what is asked. Errors about choices wrap model.ErrOption.
@@ -71,6 +81,9 @@ func Export(ctx context.Context, r Request) error {
 	if err := durable.Vacant(r.Out); err != nil {
 		return err
 	}
+	if err := disk.Writable(filepath.Dir(r.Out)); err != nil {
+		return err
+	}
 	// What a killed process left of the same file; whatever is wrong is told when it is written.
 	_ = durable.SweepFor(filepath.Dir(r.Out), durable.Becomes(filepath.Base(r.Out)))
 	if r.Format == GIF {
@@ -78,6 +91,14 @@ func Export(ctx context.Context, r Request) error {
 	}
 	m, err := galleries.FromRun(r.Run, r.Checkpoint, train.EMAName)
 	if err != nil {
+		return err
+	}
+	// The model's weights as they are, or as many pictures, uncompressed at worst.
+	need := int64(len(m.Weights)) * 4
+	if r.Format == Grid || r.Format == Zip {
+		need = Pictures * (int64(m.Spec.Dim()) + 2048)
+	}
+	if err := disk.Require(r.free(), r.Out, need, sentence.T("this export")); err != nil {
 		return err
 	}
 	if err := durable.MkdirAll(filepath.Dir(r.Out)); err != nil {

@@ -149,6 +149,15 @@ func (r Request) ready(set Settings) error {
 			return err
 		}
 	}
+	dirs := []string{r.Out}
+	if r.Grid != "" {
+		dirs = []string{filepath.Dir(r.Grid), r.Out}
+	}
+	for _, dir := range dirs {
+		if err := disk.Writable(dir); err != nil {
+			return err
+		}
+	}
 	need := int64(r.N) * (int64(r.Model.Spec.Dim()) + 2048)
 	if r.Grid != "" {
 		need += int64(r.N) * int64(r.Model.Spec.Dim())
@@ -156,20 +165,9 @@ func (r Request) ready(set Settings) error {
 	if err := disk.Require(r.Free, r.Out, need, sentence.T("these pictures")); err != nil {
 		return err
 	}
-	dirs := []string{r.Out}
-	if r.Grid != "" {
-		dirs = []string{filepath.Dir(r.Grid), r.Out}
-	}
 	for _, dir := range dirs {
 		if err := durable.MkdirAll(dir); err != nil {
 			return sentence.Errorf("the folder %s cannot be made: %w", dir, err)
-		}
-		probe, err := os.CreateTemp(dir, durable.TempPrefix+"probe-*")
-		if err != nil {
-			return sentence.Errorf("the folder %s cannot be written: %w", dir, err)
-		}
-		if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return sentence.Errorf("the folder %s cannot be written: %w", dir, err)
 		}
 		// What a killed process left, also one of an earlier version.
 		if err := durable.SweepFor(dir, func(name string) bool {
@@ -210,6 +208,9 @@ func (r Request) tag(s Settings) string {
 	fmt.Fprintf(h, "%s\x00%d\x00%g\x00%s\x00%t\x00%s\x00%s\x00", s.Sampler, s.Steps, s.Eta, s.Class, s.NoClip, r.Model.Spec.Objective, r.Model.Spec.ScheduleName())
 	if s.Spacing != "" { // what came later leaves the names of older pictures alone
 		fmt.Fprintf(h, "%s\x00", s.Spacing)
+	}
+	if start := startFor(r.Model.Spec, s); start > 0 {
+		fmt.Fprintf(h, "from %g\x00", start)
 	}
 	for _, b := range r.Model.Spec.Betas {
 		fmt.Fprintf(h, "%g\x00", b)

@@ -47,7 +47,8 @@ func (m Model) Meta(set Settings, index int, version string) *picture.Meta {
 	p := &picture.Meta{
 		Version: version, Run: m.Name, Checkpoint: m.Checkpoint, EMA: m.WeightsName,
 		Objective: string(m.Spec.Objective), Schedule: m.Spec.ScheduleName(),
-		Sampler: set.Sampler, Steps: set.Steps, Spacing: string(set.Spacing), Eta: set.Eta, NoClip: set.NoClip, Seed: set.Seed, Index: index, Width: w, Height: h,
+		Sampler: set.Sampler, Steps: set.Steps, Spacing: string(set.Spacing), Eta: set.Eta, NoClip: set.NoClip,
+		Start: startFor(m.Spec, set), Seed: set.Seed, Index: index, Width: w, Height: h,
 	}
 	if k := set.class(m.Spec, index); k >= 0 {
 		p.Class = m.Spec.Classes[k]
@@ -127,6 +128,7 @@ type Sampler struct {
 	model Model
 	proc  diffusion.Process
 	net   model.LoadedNet
+	means map[int64][]float32 // by label, where they are needed; see start.go
 }
 
 // cachedValues is how many values the pictures have that a core samples at once: few stay in its cache, and the first
@@ -223,14 +225,19 @@ func (s *Sampler) run(ctx context.Context, set Settings, indices []int, x []floa
 	for b, i := range indices {
 		streams[b] = rng.New(set.Seed, ancestralStream, uint64(i))
 	}
-	return sampler.Sample(ctx, d, s.proc, x, n, sampler.Options{
+	o := sampler.Options{
 		Name: set.Sampler, Steps: set.Steps, Spacing: set.Spacing, Eta: set.Eta, Clip: !set.NoClip, Callback: step,
 		Noise: func(_ int, dst []float32) {
 			for b, r := range streams {
 				rng.Normal(dst[b*dim:(b+1)*dim], r)
 			}
 		},
-	})
+	}
+	proc, err := s.lowered(ctx, set, labels, &o, n)
+	if err != nil {
+		return err
+	}
+	return sampler.Sample(ctx, d, proc, x, n, o)
 }
 
 // Trajectory samples one picture and shows every step.

@@ -73,6 +73,10 @@ func (r *Run) Evaluate(ctx context.Context, m Measure, o Options, progress func(
 			return ev, err
 		}
 	}
+	classes, err := classMap(info.Model, rep)
+	if err != nil {
+		return ev, err
+	}
 	tmp, err := os.MkdirTemp("", "unnoise-eval-*")
 	if err != nil {
 		return ev, sentence.Errorf("there is no place for the decoded pictures: %w", err)
@@ -95,10 +99,7 @@ func (r *Run) Evaluate(ctx context.Context, m Measure, o Options, progress func(
 	if len(idx) == 0 {
 		return ev, sentence.Errorf("the run %s was trained on all the %d pictures in %s, so there is nothing to measure on: give other pictures with --data", info.Name, part.trained, path)
 	}
-	classOf, err := classMap(info.Model, cache)
-	if err != nil {
-		return ev, err
-	}
+	classOf := func(img int) int { return classes(cache.Class(img)) }
 	net, err := model.Load(ctx, info.Model, weights, evalBatch, o.Compute)
 	if err != nil {
 		return ev, err
@@ -117,21 +118,20 @@ func (r *Run) Evaluate(ctx context.Context, m Measure, o Options, progress func(
 	return ev, err
 }
 
-// classMap finds the model's classes among those of other pictures, by name.
-func classMap(spec model.Spec, cache *data.Cache) (func(int) int, error) {
+// classMap finds the model's classes among those of other pictures, by name: before they are decoded.
+func classMap(spec model.Spec, rep *data.Report) (func(int) int, error) {
 	if len(spec.Classes) == 0 {
 		return func(int) int { return -1 }, nil
 	}
-	names := cache.Classes()
-	if len(names) == 0 {
+	if len(rep.Classes) == 0 {
 		return nil, fmt.Errorf("%w: %w", model.ErrOption, sentence.Errorf("the run tells %d classes apart, so its loss is measured on pictures in folders of those names", len(spec.Classes)))
 	}
-	to := make([]int, len(names))
-	for i, n := range names {
-		if to[i] = slices.Index(spec.Classes, n); to[i] < 0 {
-			_, err := spec.Class(n)
+	to := make([]int, len(rep.Classes))
+	for i, k := range rep.Classes {
+		if to[i] = slices.Index(spec.Classes, k.Name); to[i] < 0 {
+			_, err := spec.Class(k.Name)
 			return nil, err
 		}
 	}
-	return func(img int) int { return to[max(0, cache.Class(img))] }, nil
+	return func(class int) int { return to[max(0, class)] }, nil
 }

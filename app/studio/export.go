@@ -18,6 +18,7 @@ import (
 	"github.com/adrg/xdg"
 	"golang.org/x/image/font/opentype"
 
+	"unnoise/app/disk"
 	"unnoise/app/events"
 	"unnoise/app/exports"
 	"unnoise/app/fonts"
@@ -45,7 +46,11 @@ func (s exportService) under(ctx context.Context, out string) (context.Context, 
 		done()
 		return nil, nil, err
 	}
-	if err := durable.MkdirAll(filepath.Dir(out)); err != nil {
+	err = disk.Writable(filepath.Dir(out)) // an animation may be long in the making
+	if err == nil {
+		err = durable.MkdirAll(filepath.Dir(out))
+	}
+	if err != nil {
 		done()
 		return nil, nil, cannotWrite(filepath.Dir(out), err)
 	}
@@ -200,6 +205,12 @@ func (s exportService) Sheet(ctx context.Context, refs []Ref, out string, opt Sh
 	}
 	defer done()
 	g := picture.GridOptions{Columns: opt.Columns, Spacing: opt.Spacing, Scale: max(1, opt.Scale)}
+	// The pictures of a sheet are of one size, nearly always: the first tells whether they fit.
+	if first, err := (loader{s.core}).Load(ctx, refs[0]); err == nil {
+		if err := g.Check(len(refs), first.Bounds().Dx(), first.Bounds().Dy()); err != nil {
+			return err
+		}
+	}
 	if opt.Labels {
 		for _, r := range refs {
 			g.Labels = append(g.Labels, s.label(ctx, r))

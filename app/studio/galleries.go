@@ -31,6 +31,7 @@ import (
 	"unnoise/pipeline/picture"
 	"unnoise/pipeline/sampler"
 	"unnoise/runtime/durable"
+	"unnoise/runtime/ortlib"
 	"unnoise/runtime/sentence"
 )
 
@@ -283,6 +284,17 @@ func (s galleryService) Check(ctx context.Context, req SampleRequest) ([]Problem
 	}
 	if _, err := req.settings().Complete(spec); err != nil {
 		out = append(out, problem("sampler", err))
+	}
+	if e, err := s.use(); err == nil {
+		if err := disk.Require(disk.Free, e.ws.Galleries(), int64(max(0, req.Count))*(int64(spec.Dim())+2048), events.T("these pictures")); err != nil {
+			out = append(out, problem("count", err))
+		}
+	}
+	if _, err := ortlib.Find(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		out = append(out, Problem{Text: events.T("The runtime library is not installed yet: install it in Settings.")})
 	}
 	cps, err := runService{core: s.core}.Checkpoints(ctx, req.Model)
 	switch {

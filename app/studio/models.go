@@ -310,6 +310,9 @@ func (s modelService) Import(ctx context.Context, path, name string, progress Pr
 	if err := ctx.Err(); err != nil {
 		return Model{}, err
 	}
+	if err := disk.Require(disk.Free, e.ws.Models(), 4*int64(len(m.Weights)), events.T("the model")); err != nil {
+		return Model{}, err
+	}
 	// A model that cannot be run is not taken in.
 	newMeter(progress, events.T("Trying the model")).at(1, 3, "")
 	sm, err := galleries.NewSampler(ctx, galleries.Model{Name: name, Spec: m.Spec, Weights: m.Weights, WeightsName: train.RawName}, 1, s.compute())

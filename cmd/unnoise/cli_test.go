@@ -20,6 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"unnoise/app/exports"
 	"unnoise/app/runs"
 	"unnoise/pipeline/checkpoint"
 	"unnoise/pipeline/eval"
@@ -203,9 +204,9 @@ func TestUnwritableFolder(t *testing.T) {
 		run = "/proc/unnoise/run"
 	}
 	before := snapshot(t, dir)
-	refused(t, 1, "the run's folder "+run+" cannot be made", "train", "--data", data, "--run", run, "--batch", "2")
-	refused(t, 1, "the folder "+run+" cannot be made", "sample", "--run", trainedRun(t), "--out", run)
-	refused(t, 1, run+" could not be made", "export", "--run", trainedRun(t), "--format", "onnx", "--out", run)
+	refused(t, 1, "the folder "+run+" cannot be written", "train", "--data", data, "--run", run, "--batch", "2")
+	refused(t, 1, "the folder "+run+" cannot be written", "sample", "--run", trainedRun(t), "--out", run)
+	refused(t, 1, "the folder "+filepath.Dir(run)+" cannot be written", "export", "--run", trainedRun(t), "--format", "onnx", "--out", run)
 	require.Equal(t, before, snapshot(t, dir))
 }
 
@@ -376,7 +377,7 @@ func TestExport(t *testing.T) {
 		require.Zero(t, code, stderr)
 		require.Equal(t, out+"\n", stdout)
 		before := snapshot(t, filepath.Join(dir, "sub"))
-		refused(t, 1, out+" exists already: choose another name, or remove it first\n", "export", "--run", run, "--format", format, "--out", out)
+		refused(t, 1, out+" exists already: choose another name", "export", "--run", run, "--format", format, "--out", out)
 		require.Equal(t, before, snapshot(t, filepath.Join(dir, "sub")))
 	}
 	require.FileExists(t, filepath.Join(dir, "sub", "model", "unet", "diffusion_pytorch_model.safetensors"))
@@ -447,6 +448,32 @@ func TestResumeWithMoreSteps(t *testing.T) {
 	code, stdout, stderr = cli("train", "--run", run, "--resume")
 	require.Zero(t, code, stderr)
 	require.Contains(t, stdout, "Done: 5 steps")
+}
+
+// What can be known before the work is told before it: nothing is drawn, decoded or left behind.
+func TestPreconditionsAtTheDoor(t *testing.T) {
+	run := trainedRun(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, []byte("mine"), 0o600))
+	before := snapshot(t, dir)
+	freeSpace = func(string) (uint64, error) { return 1000, nil }
+	for _, format := range exports.Formats() {
+		if format != "gif" {
+			refused(t, 1, "the disk is too full for this export", "export", "--run", run, "--format", format, "--out", filepath.Join(dir, "x", format))
+		}
+	}
+	freeSpace = realFreeSpace
+	for _, format := range exports.Formats() {
+		refused(t, 1, "is not a folder", "export", "--run", run, "--format", format, "--out", filepath.Join(file, "x"))
+		refused(t, 1, "exists already", "export", "--run", run, "--format", format, "--out", file)
+	}
+	refused(t, 1, "is not a folder", "sample", "--run", run, "--out", filepath.Join(file, "x"))
+	refused(t, 1, "is not a folder", "sample", "--run", run, "--out", filepath.Join(dir, "x"), "--grid", filepath.Join(file, "g.png"))
+	refused(t, 1, "exists already", "sample", "--run", run, "--out", filepath.Join(dir, "x"), "--grid", file)
+	refused(t, 2, `no class "cow"`, "sample", "--run", run, "--out", filepath.Join(dir, "x"), "--class", "cow")
+	refused(t, 2, "1000 noise levels", "sample", "--run", run, "--out", filepath.Join(dir, "x"), "--sampler", "ddim", "--steps", "1001")
+	require.Equal(t, before, snapshot(t, dir))
 }
 
 // The run's own flags may be repeated, in whatever form; another value is refused, with both named, and changes nothing.

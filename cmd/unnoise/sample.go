@@ -193,7 +193,7 @@ Nothing that is there already is overwritten.`,
 				}
 			}
 			err = exports.Export(ctx, exports.Request{
-				Run: r, Format: exports.Format(format), Out: out, Checkpoint: int64(checkpoint), Compute: compute, Version: version,
+				Run: r, Format: exports.Format(format), Out: out, Checkpoint: int64(checkpoint), Compute: compute, Version: version, Free: freeSpace,
 				Progress: func(done, total int, what string) { a.progress.show(what, int64(done), int64(total), "", 0) },
 			})
 			a.progress.clear()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -253,7 +252,7 @@ func (a *app) newRun(cmd *cobra.Command, f trainFlags) error {
 	if err := runs.Apart(f.run, abs); err != nil {
 		return err
 	}
-	if err := writable(f.run); err != nil {
+	if err := disk.Writable(f.run); err != nil { // the scan that comes first may take minutes
 		return err
 	}
 	rep, err := data.Scan(ctx, abs, a.decoding)
@@ -369,37 +368,6 @@ func set[T any](cmd *cobra.Command, name string, to *T, v T) {
 
 // freeSpace is what the disk check asks; tests replace it to see what a full disk does.
 var freeSpace = disk.Free
-
-// writable checks early that a folder can be made at dir: the scan that comes first may take minutes.
-func writable(dir string) error {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return err
-	}
-	for p := abs; ; p = filepath.Dir(p) {
-		st, err := os.Stat(p)
-		if err != nil && errors.Is(err, fs.ErrNotExist) && filepath.Dir(p) != p {
-			continue
-		}
-		if err == nil && !st.IsDir() {
-			err = fmt.Errorf("%s is not a folder", p)
-		}
-		if err == nil {
-			var probe *os.File
-			if probe, err = os.CreateTemp(p, ".tmp-unnoise-*"); err == nil {
-				err = errors.Join(probe.Close(), os.Remove(probe.Name()))
-			}
-		}
-		if err != nil {
-			var pe *fs.PathError
-			if errors.As(err, &pe) {
-				err = pe.Err
-			}
-			return fmt.Errorf("the run's folder %s cannot be made (%w): choose another place", dir, err)
-		}
-		return nil
-	}
-}
 
 // trainResult is what train --json prints.
 type trainResult struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"unnoise/runtime/sentence"
@@ -76,17 +77,34 @@ type VP struct {
 	schedule *Schedule
 	ratios   []float64 // Sigma/Alpha by t
 	logs     []float64 // their logarithms
+	top      int       // samplers visit the timesteps below it,
+	highest  float64   // and Sigma/Alpha up to this
 }
 
 // NewVP returns the process of a schedule from [NewSchedule].
 func NewVP(s *Schedule) *VP {
-	p := &VP{schedule: s, ratios: s.ratios()}
+	p := &VP{schedule: s, ratios: s.ratios(), top: s.T(), highest: SigmaMax}
 	p.logs = make([]float64, len(p.ratios))
 	for t, r := range p.ratios {
 		p.logs[t] = math.Log(r)
 	}
 	return p
 }
+
+// Below returns the process for samplers that start no higher than at Sigma/Alpha = ratio. Train, At and Schedule are those
+// of p.
+func (p *VP) Below(ratio float64) *VP {
+	q := *p
+	q.highest = min(p.highest, ratio)
+	above := slices.IndexFunc(p.ratios, func(r float64) bool { return r > ratio })
+	if above >= 0 {
+		q.top = max(1, above)
+	}
+	return &q
+}
+
+// Top is the most steps that a sampler can take.
+func (p *VP) Top() int { return p.top }
 
 // Schedule is the schedule the process was made from.
 func (p *VP) Schedule() *Schedule { return p.schedule }
@@ -122,7 +140,7 @@ func (*VP) Spacings() []Spacing {
 
 // Levels implements [Process]; n is at most T.
 func (p *VP) Levels(n int, s Spacing) ([]Level, error) {
-	T := p.schedule.T()
+	T := p.top
 	if n < 1 || n > T {
 		return nil, sentence.Errorf("this model was trained with %d noise levels, so sampling takes 1 to %d steps, not %d", T, T, n)
 	}
@@ -145,7 +163,7 @@ func (p *VP) Levels(n int, s Spacing) ([]Level, error) {
 			ls[i] = vpLevel(interp(p.ratios, ramp), ramp)
 		case SpacingKarras:
 			// The cosine schedule ends at Sigma/Alpha = 20,000: without the limit most steps would go where no image is.
-			ls[i] = p.At(karras(i, n, p.ratios[0], min(p.ratios[T-1], SigmaMax)))
+			ls[i] = p.At(karras(i, n, p.ratios[0], min(p.ratios[p.schedule.T()-1], p.highest)))
 		default:
 			return nil, unknownSpacing(p, s)
 		}

@@ -36,6 +36,7 @@ type Meta struct {
 	Sampler    string  `json:"sampler,omitempty"`
 	Steps      int     `json:"steps,omitempty"`
 	Spacing    string  `json:"spacing,omitempty"` // of the steps; empty is the sampler's own
+	Start      float64 `json:"start,omitempty"`   // highest σ/α, where the sampler started lower than it usually does
 	Eta        float64 `json:"eta"`
 	NoClip     bool    `json:"no_clip,omitempty"` // x̂0 was not limited to the range of pixels at each step
 	Seed       uint64  `json:"seed"`

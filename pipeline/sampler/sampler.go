@@ -40,6 +40,9 @@ type Options struct {
 	Eta float64
 	// Clip limits each x̂0 to [-1, 1]; ε̂ follows.
 	Clip bool
+	// Means, if not nil, are the means of the images that each sample of the batch is one of: it starts around Alpha times
+	// its own, as a noisy image does, and not around 0. It tells where the first level leaves something of the image.
+	Means []float32
 	// Noise fills dst with standard normal numbers for the whole batch; step is the
 	// Index of the step. Needed by ddpm, and by ddim with Eta > 0.
 	Noise func(step int, dst []float32)
@@ -135,9 +138,16 @@ func Sample(ctx context.Context, d diffusion.Denoiser, p diffusion.Process, x []
 	case noisy && o.Noise == nil:
 		return sentence.Errorf("sampler %s with eta %g adds noise at each step, and no source of noise was given", o.Name, o.Eta)
 	}
+	if o.Means != nil && len(o.Means) != len(x) {
+		return sentence.Errorf("%d numbers are not the means of %d samples", len(o.Means), n)
+	}
 	prior := p.PriorStd()
 	for i, v := range x {
-		x[i] = float32(prior * float64(v))
+		if o.Means != nil {
+			x[i] = float32(levels[0].Alpha*float64(o.Means[i]) + levels[0].Sigma*float64(v))
+		} else {
+			x[i] = float32(prior * float64(v))
+		}
 	}
 	return m.run(&run{ctx: ctx, d: d, levels: levels, x: x, n: n, o: o, x0: make([]float32, len(x)), eps: make([]float32, len(x))})
 }
