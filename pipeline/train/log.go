@@ -120,21 +120,27 @@ func decodeLog(r io.Reader, use func(line []byte, rec *Record) error) error {
 
 // logFile appends records to a log.
 type logFile struct {
-	f       *os.File
+	disk    durable.Disk
+	path    string
+	f       *os.File // nil while it cannot be opened
 	pending []Record // those that could not be written yet
 }
 
 // openLog opens the log for a run that goes on at step: lines of later steps, which a killed process wrote after its
 // last checkpoint, and a line cut short are removed first, since those steps are done again.
+//
+// The log is there also with an error: what could not be done now is tried again when a line is added.
 func openLog(disk durable.Disk, path string, step int64) (*logFile, error) {
-	if err := rewindLog(disk, path, step); err != nil {
-		return nil, err
+	l := &logFile{disk: disk, path: path}
+	err := rewindLog(disk, path, step)
+	return l, errors.Join(err, l.open())
+}
+
+func (l *logFile) open() (err error) {
+	if l.f == nil {
+		l.f, err = l.disk.OpenAppend(l.path)
 	}
-	f, err := disk.OpenAppend(path)
-	if err != nil {
-		return nil, err
-	}
-	return &logFile{f: f}, nil
+	return err
 }
 
 // rewindLog removes the lines of steps after step. A damaged line stays where it is, unless one that goes is before it.
@@ -196,6 +202,9 @@ func (l *logFile) flush() error {
 	if len(b) == 0 {
 		return nil
 	}
+	if err := l.open(); err != nil {
+		return err
+	}
 	st, err := l.f.Stat()
 	if err != nil {
 		return err
@@ -209,10 +218,15 @@ func (l *logFile) flush() error {
 
 // sync makes what was added outlive a power cut.
 func (l *logFile) sync() error {
-	if err := l.flush(); err != nil {
+	if err := errors.Join(l.flush(), l.open()); err != nil {
 		return err
 	}
 	return l.f.Sync()
 }
 
-func (l *logFile) close() error { return l.f.Close() }
+func (l *logFile) close() error {
+	if l.f == nil {
+		return nil
+	}
+	return l.f.Close()
+}

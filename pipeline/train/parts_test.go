@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -212,6 +213,23 @@ func TestLogThatCannotBeWritten(t *testing.T) {
 	recs, err := ReadLog(path)
 	require.NoError(t, err)
 	require.Equal(t, []Record{{Step: 1}, {Step: 2}, {Step: 3}}, recs)
+}
+
+// TestLogThatCannotBeOpened holds that it is opened as soon as that is possible.
+func TestLogThatCannotBeOpened(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	path := filepath.Join(dir, LogName)
+	l, err := openLog(durable.Disk{}, path, 0)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.Error(t, l.add(Record{Step: 1}))
+	require.Error(t, l.sync())
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	require.NoError(t, l.add(Record{Step: 2}))
+	require.NoError(t, l.sync())
+	require.NoError(t, l.close())
+	recs, err := ReadLog(path)
+	require.NoError(t, err)
+	require.Equal(t, []Record{{Step: 1}, {Step: 2}}, recs)
 }
 
 func FuzzReadLog(f *testing.F) {

@@ -230,7 +230,7 @@ func open(ctx context.Context, j Job) (*loop, error) {
 		return l, err
 	}
 	recs, bad, err := readLog(l.dir, LogName)
-	if err != nil {
+	if err != nil && l.saved < 0 { // whether there was a checkpoint cannot be told
 		return l, err
 	}
 	if bad > 0 {
@@ -240,9 +240,10 @@ func open(ctx context.Context, j Job) (*loop, error) {
 		return l, err
 	}
 	l.log, err = openLog(l.dir, LogName, l.step)
-	if err != nil {
+	if errors.Is(err, durable.ErrNotRegular) || errors.Is(err, durable.ErrOutside) {
 		return l, sentence.Errorf("the run's log cannot be written: %w", err)
 	}
+	l.logged(err) // a disk that fails costs lines of the log, and not the run
 	for _, r := range recs { // a roll-back since the checkpoint lowered the rate, and the checkpoint cannot know
 		if r.Event == eventRollback && r.Step == l.step && r.LRScale > 0 {
 			l.c.LRScale, l.c.Rollbacks = r.LRScale, r.Rollbacks
@@ -571,17 +572,10 @@ func (l *loop) rollBack(ctx context.Context, reason sentence.Text) error {
 	lr := l.j.Config.LR * l.c.LRScale
 	_ = l.log.close()
 	pending := slices.DeleteFunc(l.log.pending, func(r Record) bool { return r.Step > l.step })
-	log, err := openLog(l.dir, LogName, l.step)
-	if err != nil { // perhaps the disk is full: the lines of steps that are done again stay
-		l.logged(err)
-		f, err := l.dir.OpenAppend(LogName)
-		if err != nil {
-			return sentence.Errorf("the run's log cannot be written: %w", err)
-		}
-		log = &logFile{f: f}
-	}
-	log.pending = pending
-	l.log = log
+	var err error
+	l.log, err = openLog(l.dir, LogName, l.step)
+	l.logged(err) // perhaps the disk is full: the lines of steps that are done again stay
+	l.log.pending = pending
 	rec := Record{
 		Step: l.step, Time: now(), Seconds: l.c.Seconds, LR: lr,
 		Event: eventRollback, LRScale: l.c.LRScale, Rollbacks: l.c.Rollbacks,
