@@ -38,6 +38,9 @@ const largePicture = 128 << 20
 // memoryBudget bounds the pictures that are decoded at the same time, in bytes. It admits one of the largest.
 const memoryBudget = 1 << 30
 
+// encodedBudget bounds the files that are in memory at the same time, in bytes. It admits two of the largest.
+const encodedBudget = 257 << 20
+
 // reason is why a file is set aside.
 type reason struct{ sentence.Text }
 

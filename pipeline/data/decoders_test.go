@@ -454,9 +454,9 @@ func TestMemberOfAZipIsReadNoFurtherThanItSays(t *testing.T) {
 	s, err := OpenSource(path)
 	require.NoError(t, err)
 	defer s.Close()
-	got, err := s.read(t.Context(), "a.png")
+	got, err := s.read(t.Context(), "a.png", 101)
 	require.ErrorIs(t, err, zip.ErrFormat)
-	require.LessOrEqual(t, len(got), 1<<16)
+	require.LessOrEqual(t, len(got), 101)
 }
 
 // A decoder that does not read for long cannot be stopped. Its caller is, and the memory counts until it has ended.
@@ -499,4 +499,32 @@ func TestJPEGWithoutItsEndMarker(t *testing.T) {
 		require.Error(t, err)
 		require.Contains(t, why(err).String(), "cut off")
 	}
+}
+
+func TestFilesCountAsMemory(t *testing.T) {
+	dir := t.TempDir()
+	writeImage(t, filepath.Join(dir, "a.png"), noise(64, 48, 5))
+	s, err := OpenSource(dir)
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, s.with(t.Context(), "a.png", func(_ image.Image, _ info, file []byte) error {
+		require.True(t, s.encoded.TryAcquire(encodedBudget-int64(len(file))-1))
+		require.False(t, s.encoded.TryAcquire(1))
+		s.encoded.Release(encodedBudget - int64(len(file)) - 1)
+		return nil
+	}))
+	require.True(t, s.encoded.TryAcquire(encodedBudget), "it is given back")
+}
+
+func TestFileThatGrowsIsNotTakenForDamaged(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a.png"), make([]byte, 500))
+	s, err := OpenSource(dir)
+	require.NoError(t, err)
+	defer s.Close()
+	_, err = s.read(t.Context(), "a.png", 401) // as it was 400 bytes long before
+	require.ErrorContains(t, err, "grew while it was read")
+	b, err := s.read(t.Context(), "a.png", 501)
+	require.NoError(t, err)
+	require.Len(t, b, 500)
 }

@@ -2,6 +2,7 @@ package data
 
 import (
 	"archive/zip"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -38,6 +39,7 @@ type Source struct {
 	path    string
 	lim     limits
 	mem     *semaphore.Weighted
+	encoded *semaphore.Weighted // bytes of files that are in memory
 	archive *zip.ReadCloser
 	files   map[string]*zip.File // of an archive: the usable ones by cleaned name
 	bad     []BadFile            // of an archive
@@ -59,7 +61,7 @@ type entry struct {
 func OpenSource(path string) (*Source, error) { return openSource(path, defaultLimits) }
 
 func openSource(path string, lim limits) (*Source, error) {
-	s := &Source{path: path, lim: lim, mem: semaphore.NewWeighted(memoryBudget)}
+	s := &Source{path: path, lim: lim, mem: semaphore.NewWeighted(memoryBudget), encoded: semaphore.NewWeighted(encodedBudget)}
 	st, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, sentence.T("{{.Path}} does not exist: give a folder of pictures, a .zip or an IDX file", "Path", path).Because(fs.ErrNotExist)
@@ -398,8 +400,8 @@ func (s *Source) zipFile(name string) (*zip.File, error) {
 	return f, nil
 }
 
-// read returns the bytes of a picture's file.
-func (s *Source) read(ctx context.Context, name string) (_ []byte, err error) {
+// read returns the bytes of a picture's file, one more than it should have at most.
+func (s *Source) read(ctx context.Context, name string, size int64) (_ []byte, err error) {
 	var r io.ReadCloser
 	if s.kind == Zip {
 		f, err := s.zipFile(name)
@@ -427,7 +429,13 @@ func (s *Source) read(ctx context.Context, name string) (_ []byte, err error) {
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	// Whatever its header says; readInfo refuses the one byte more. An archive's member that is larger than it says is an error.
-	return io.ReadAll(io.LimitReader(&stoppable{ctx, r}, s.lim.file+1))
+	var b bytes.Buffer
+	b.Grow(int(size) + bytes.MinRead)
+	_, err = b.ReadFrom(io.LimitReader(&stoppable{ctx, r}, size))
+	if err == nil && int64(b.Len()) == size && size <= s.lim.file {
+		return nil, refuse("it grew while it was read: wait until it is complete")
+	}
+	return b.Bytes(), err
 }
 
 // with decodes the picture called name and hands it to use, within the memory budget. An error that is not the context's
@@ -447,7 +455,21 @@ func (s *Source) with(ctx context.Context, name string, use func(img image.Image
 		}
 		return use(img, info{format: "idx", width: s.idx.w, height: s.idx.h, channels: 1, bits: 8}, img.Pix)
 	}
-	b, err := patient(ctx, &s.waits, func() ([]byte, error) { return s.read(ctx, name) })
+	e, err := patient(ctx, &s.waits, func() (entry, error) { return s.stat(name) })
+	if err != nil {
+		return err
+	}
+	size := min(max(e.size, 0), s.lim.file) + 1
+	if err := s.encoded.Acquire(ctx, size); err != nil {
+		return err
+	}
+	left := false // to the decoder
+	defer func() {
+		if !left {
+			s.encoded.Release(size)
+		}
+	}()
+	b, err := patient(ctx, &s.waits, func() ([]byte, error) { return s.read(ctx, name, size) })
 	if err != nil {
 		return err
 	}
@@ -470,9 +492,11 @@ func (s *Source) with(ctx context.Context, name string, use func(img image.Image
 	}()
 	select {
 	case <-ctx.Done(): // the decoder ends when it reads next, or is done; what it takes counts until then
+		left = true
 		go func() {
 			<-ready
 			s.mem.Release(cost)
+			s.encoded.Release(size)
 		}()
 		return ctx.Err()
 	case d := <-ready:
