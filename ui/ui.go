@@ -159,7 +159,7 @@ type runner struct {
 func (r *runner) open() (*studio.Studio, error) {
 	dir := r.opts.Workspace
 	if dir == "" {
-		dir = studio.DefaultDir()
+		dir, _ = studio.DefaultDir() // Open tells of settings that cannot be used
 	}
 	return studio.Open(r.ctx, dir)
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/adrg/xdg"
 
@@ -80,18 +81,24 @@ type Store struct {
 	now Settings
 	was map[string]json.RawMessage // what is remembered
 	ro  error                      // why nothing may be saved
+	bad bool                       // the file is damaged
 }
 
-// Open reads the settings at path; a missing file is the default choice. A file that is
-// damaged is set aside under another name and reported by the second result, a sentence to
-// show; the defaults are then in use. A newer version's file is left alone, and Set will
-// refuse to replace it.
+// Open reads the settings at path; a missing file is the default choice. With a file that is damaged, cannot be read, or
+// was saved by a newer version, the defaults are in use and the error, a sentence to show, says so. Nothing is written: a
+// damaged file is kept under another name when something is first saved; the others are never replaced.
 func Open(path string) (*Store, error) {
 	s := &Store{path: path}
 	var raw json.RawMessage
 	err := disk.ReadJSON(path, maxFile, &raw)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
+	}
+	var unread *fs.PathError
+	_, errno := errors.AsType[syscall.Errno](err)
+	if errno || errors.As(err, &unread) || errors.Is(err, durable.ErrNotRegular) { // that says nothing of what is in it
+		s.ro = err
+		return s, err
 	}
 	var f file
 	if err == nil {
@@ -105,12 +112,8 @@ func Open(path string) (*Store, error) {
 		err = f.Check()
 	}
 	if err != nil {
-		aside := path + ".damaged"
-		if rerr := os.Rename(path, aside); rerr != nil {
-			s.ro = sentence.Errorf("the settings %s are damaged and cannot be replaced: %w", path, rerr)
-			return s, s.ro
-		}
-		return s, sentence.Errorf("the settings were damaged (%w): they were set aside as %s and the usual ones are in use", err, aside)
+		s.bad = true
+		return s, sentence.Errorf("the settings %s are damaged and not in use (%w): mend the file or remove it", path, err)
 	}
 	s.now, s.was = f.Settings, f.Remembered
 	return s, nil
@@ -146,12 +149,18 @@ func (s *Store) Set(n Settings) (changed bool, err error) {
 
 func (s *Store) save(n Settings, was map[string]json.RawMessage) error {
 	err := durable.MkdirAll(filepath.Dir(s.path))
+	if err == nil && s.bad {
+		if _, err = durable.KeepAside(s.path); errors.Is(err, fs.ErrNotExist) {
+			err = nil // somebody removed it
+		}
+	}
 	if err == nil {
 		err = disk.WriteJSON(s.path, file{Version: Version, Settings: n, Remembered: was})
 	}
 	if err != nil {
 		return sentence.Errorf("the settings cannot be saved: %w", err)
 	}
+	s.bad = false
 	return nil
 }
 

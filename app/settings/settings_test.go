@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -32,14 +33,27 @@ func TestRoundTrip(t *testing.T) {
 
 func TestDamagedAndNewerFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "settings.json")
-	for _, bad := range []string{`{"vers`, `{"version":1,"theme":"pink"}`, ``} {
+	for i, bad := range []string{`{"vers`, `{"version":1,"theme":"pink"}`, ``} {
 		require.NoError(t, os.WriteFile(path, []byte(bad), 0o600))
+		for range 2 { // looking changes nothing, and every look tells
+			s, err := Open(path)
+			require.ErrorContains(t, err, "are damaged and not in use")
+			require.Equal(t, Settings{}, s.Get())
+		}
 		s, err := Open(path)
-		require.ErrorContains(t, err, "set aside")
-		require.Equal(t, Settings{}, s.Get())
+		require.Error(t, err)
 		_, err = s.Set(Settings{Theme: "dark"})
 		require.NoError(t, err)
-		b, err := os.ReadFile(path + ".damaged")
+		_, err = s.Set(Settings{Theme: "light"})
+		require.NoError(t, err)
+		s, err = Open(path)
+		require.NoError(t, err)
+		require.Equal(t, Settings{Theme: "light"}, s.Get())
+		aside := path + ".damaged"
+		if i > 0 {
+			aside += fmt.Sprintf("-%d", i+1)
+		}
+		b, err := os.ReadFile(aside)
 		require.NoError(t, err)
 		require.Equal(t, bad, string(b))
 	}
@@ -52,6 +66,15 @@ func TestDamagedAndNewerFiles(t *testing.T) {
 	b, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, newer, string(b))
+
+	// What cannot be read now is not damaged.
+	folder := filepath.Join(t.TempDir(), "settings.json")
+	require.NoError(t, os.Mkdir(folder, 0o700))
+	s, err = Open(folder)
+	require.Error(t, err)
+	_, err = s.Set(Settings{Theme: "light"})
+	require.Error(t, err)
+	require.DirExists(t, folder)
 }
 
 // What the window was left with is there after a restart, survives a change of the settings, and harms nothing where it does

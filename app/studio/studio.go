@@ -76,15 +76,17 @@ var errAttached = events.T("this needs the workspace's lock: do it in the window
 var errClosed = events.T("the workspace is closed")
 
 // DefaultDir is where the workspace is when nobody said otherwise: UNNOISE_WORKSPACE, else the
-// folder in the settings, else a folder in the person's documents.
-func DefaultDir() string {
+// folder in the settings, else a folder in the person's documents. The error says that the settings may name another and
+// cannot be used.
+func DefaultDir() (string, error) {
 	if d := os.Getenv(WorkspaceVar); d != "" {
-		return d
+		return d, nil
 	}
-	if s, _ := settings.Open(settings.Path()); s != nil && s.Get().Workspace != "" {
-		return s.Get().Workspace
+	s, err := settings.Open(settings.Path())
+	if d := s.Get().Workspace; d != "" {
+		return d, nil
 	}
-	return workspace.DefaultDir()
+	return workspace.DefaultDir(), err
 }
 
 // Open opens the workspace in dir for a window, making it if there is none, and takes its lock.
@@ -108,6 +110,9 @@ func open(ctx context.Context, dir string, attach bool) (_ *Studio, err error) {
 		return nil, err
 	}
 	c.env = e
+	if warn != nil {
+		c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("{{.Problem}}", "Problem", warn)})
+	}
 	if text := e.ws.Mended(); text.Template != "" {
 		c.bus.Publish(Notice{Severity: events.Warning, Text: text})
 	}
@@ -146,9 +151,6 @@ func open(ctx context.Context, dir string, attach bool) (_ *Studio, err error) {
 	}
 	c.wg.Go(c.watch)
 	c.wg.Go(c.sup.run)
-	if warn != nil {
-		c.bus.Publish(Notice{Severity: events.Warning, Text: events.T("{{.Problem}}", "Problem", warn)})
-	}
 	return s, nil
 }
 

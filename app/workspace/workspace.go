@@ -17,7 +17,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -289,25 +288,17 @@ func (w *Workspace) mend(damage error) error {
 		}
 		return sentence.Errorf("%w; if the folder is a workspace, move that file away and open it again", damage)
 	}
-	for i := 1; ; i++ {
-		aside := path + asideSuffix
-		if i > 1 {
-			aside += fmt.Sprintf("-%d", i)
-		}
-		err := durable.RenameNew(path, aside)
-		switch {
-		case errors.Is(err, fs.ErrExist) && i < 1000:
-			continue
-		case errors.Is(err, fs.ErrNotExist): // another process was faster
-		case disk.ReadOnly(err):
-			return nil
-		case err != nil:
-			return sentence.Errorf("%w; it cannot be made anew: %w", damage, disk.Reason(err))
-		default:
-			w.mended = sentence.T("The file {{.Path}} was damaged and was made anew; what it was is kept as {{.Aside}}.", "Path", path, "Aside", aside)
-		}
-		return w.create()
+	aside, err := durable.KeepAside(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // another process was faster
+	case disk.ReadOnly(err):
+		return nil
+	case err != nil:
+		return sentence.Errorf("%w; it cannot be made anew: %w", damage, disk.Reason(err))
+	default:
+		w.mended = sentence.T("The file {{.Path}} was damaged and was made anew; what it was is kept as {{.Aside}}.", "Path", path, "Aside", aside)
 	}
+	return w.create()
 }
 
 // plain reports whether the folder is plainly a workspace, whatever became of its marker.
@@ -319,9 +310,6 @@ func (w *Workspace) plain() bool {
 	}
 	return true
 }
-
-// asideSuffix is added to the name of a damaged marker that is kept.
-const asideSuffix = ".damaged"
 
 // litter is what systems and file managers leave in folders of themselves.
 var litter = map[string]bool{
@@ -347,7 +335,7 @@ func (w *Workspace) stranger() (string, error) {
 	for _, e := range entries {
 		name := e.Name()
 		switch {
-		case slices.Contains(own, name), strings.HasPrefix(name, markerName+asideSuffix), durable.IsTemp(name),
+		case slices.Contains(own, name), strings.HasPrefix(name, markerName+durable.AsideSuffix), durable.IsTemp(name),
 			litter[strings.ToLower(name)], strings.HasPrefix(name, "._"), strings.HasPrefix(name, ".Trash-"), strings.HasPrefix(name, ".nfs"):
 			continue
 		}

@@ -68,10 +68,10 @@ removed that cannot be made again.`,
 			case run != "":
 				rep, err = studio.CheckRun(cmd.Context(), run, mend, a.working)
 			default:
-				if workspace == "" {
-					workspace = studio.DefaultDir()
+				var dir string
+				if dir, err = workspaceDir(workspace); err == nil {
+					rep, err = studio.Check(cmd.Context(), dir, mend, a.working)
 				}
-				rep, err = studio.Check(cmd.Context(), workspace, mend, a.working)
 			}
 			a.progress.clear()
 			if err != nil {

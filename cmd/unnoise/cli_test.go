@@ -713,3 +713,29 @@ func TestOneLine(t *testing.T) {
 	require.NotEmpty(t, oneLine(context.Canceled))
 	require.True(t, slices.Contains(devices, "cpu"))
 }
+
+// TestSettingsThatCannotBeUsed holds that a subcommand does not take another workspace for the one that the settings may
+// name, and that it says so where it is told which one to use.
+func TestSettingsThatCannotBeUsed(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "settings.json")
+	t.Setenv("UNNOISE_CONFIG", config)
+	t.Setenv("UNNOISE_WORKSPACE", "")
+	t.Setenv("HOME", dir)
+	for content, want := range map[string]string{
+		`{"version":1,"worksp`:               "are damaged and not in use",
+		`{"version":9,"workspace":"/other"}`: "were saved by a newer Unnoise",
+	} {
+		require.NoError(t, os.WriteFile(config, []byte(content), 0o600))
+		for _, args := range [][]string{{"runs"}, {"datasets", "--json"}, {"queue", "remove", "x"}, {"check"}} {
+			refused(t, exitFailed, want, args...)
+			refused(t, exitFailed, "name the workspace with --workspace", args...)
+		}
+		code, _, stderr := cli("runs", "--workspace", filepath.Join(dir, "ws"))
+		require.Equal(t, exitDone, code)
+		require.Contains(t, stderr, want)
+		b, err := os.ReadFile(config)
+		require.NoError(t, err)
+		require.Equal(t, content, string(b), "looking changes nothing")
+	}
+}

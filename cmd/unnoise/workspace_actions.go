@@ -3,12 +3,26 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"unnoise/app/studio"
 )
+
+// workspaceDir is the workspace's folder: the one that is named, else the usual one. Where the settings cannot say which
+// that is, none is taken for it.
+func workspaceDir(named string) (string, error) {
+	if named != "" {
+		return named, nil
+	}
+	dir, err := studio.DefaultDir()
+	if err != nil {
+		return "", fmt.Errorf("%w; or name the workspace with --workspace", err)
+	}
+	return dir, nil
+}
 
 // action adds a subcommand that changes the workspace and takes from least to most words (most < 0: any number).
 func (a *app) action(use, short, example string, least, most int, do func(ctx context.Context, s *studio.Studio, args []string) error) *cobra.Command {
@@ -22,8 +36,8 @@ func (a *app) action(use, short, example string, least, most int, do func(ctx co
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if dir == "" {
-				dir = studio.DefaultDir()
+			if dir, err = workspaceDir(dir); err != nil {
+				return err
 			}
 			studio.SetVersion(version)
 			s, err := studio.Attach(cmd.Context(), dir)

@@ -794,6 +794,23 @@ func (d Disk) RenameNew(old, path string) error {
 	return errors.Join(syncDir(to), syncDir(from))
 }
 
+// AsideSuffix is added, with a number if need be, to the name of a damaged file that is kept.
+const AsideSuffix = ".damaged"
+
+// KeepAside gives a damaged file another name beside it, one that is free, to make room for a new one.
+func KeepAside(path string) (aside string, err error) {
+	for n := 1; n <= 1000; n++ {
+		aside = path + AsideSuffix
+		if n > 1 {
+			aside = fmt.Sprintf("%s-%d", aside, n)
+		}
+		if err = RenameNew(path, aside); !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	return aside, err
+}
+
 // reserve is renameNew where the system cannot rename without replacing: the name is taken first, in a way that fails if
 // it is not free.
 func reserve(from *os.Root, old string, to *os.Root, name string) error {
