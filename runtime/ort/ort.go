@@ -23,7 +23,10 @@ var (
 // Init loads the ONNX Runtime library at path. Later calls with the same path
 // do nothing; the environment lives as long as the process, since destroying it
 // after a failed GPU probe crashes inside the library.
-func Init(path string) error {
+func Init(path string) error { return initFrom(path, path) }
+
+// initFrom is Init where the bytes of the library at path are to be loaded from elsewhere.
+func initFrom(path, from string) error {
 	initMu.Lock()
 	defer initMu.Unlock()
 	if initPath != "" {
@@ -32,7 +35,7 @@ func Init(path string) error {
 		}
 		return nil
 	}
-	ortapi.SetSharedLibraryPath(path)
+	ortapi.SetSharedLibraryPath(from)
 	if err := ortapi.InitializeEnvironment(ortapi.WithLogLevelError()); err != nil {
 		return sentence.Errorf("the ONNX Runtime library %s cannot be loaded: %w", path, err)
 	}
@@ -48,11 +51,7 @@ func InitDefault(ctx context.Context) error {
 	if loaded {
 		return nil
 	}
-	lib, err := ortlib.Find(ctx)
-	if err != nil {
-		return err
-	}
-	return Init(lib.Path)
+	return ortlib.Load(ctx, func(lib ortlib.Library, from string) error { return initFrom(lib.Path, from) })
 }
 
 // Tensor is memory that a session reads or writes: Go's own, so it stays

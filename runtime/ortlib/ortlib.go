@@ -1,7 +1,7 @@
 // Package ortlib finds, verifies and installs the ONNX Runtime shared library.
 //
-// The library is data from elsewhere, so nothing is loaded before its bytes were checked: size and SHA-256 are pinned
-// per platform. A library named by UNNOISE_ORT_LIB may be another build of the same version (CUDA, CoreML …); it is then
+// The library is data from elsewhere, so nothing is loaded but bytes that were checked: size and SHA-256 are pinned
+// per platform, and Load keeps what was checked from being changed before it is loaded. A library named by UNNOISE_ORT_LIB may be another build of the same version (CUDA, CoreML …); it is then
 // checked for being a whole library of this platform and of that version. The package only looks at files: opening the
 // library is the work of package ort.
 package ortlib
@@ -44,6 +44,7 @@ type finder struct {
 	program      string   // folder of the running program
 	cache        string   // folder Install fills
 	system       []string // library folders of the system
+	open         opener   // nil: openPlain
 }
 
 func newFinder() (finder, error) {
@@ -73,6 +74,9 @@ func Find(ctx context.Context) (Library, error) {
 }
 
 func (f finder) find(ctx context.Context) (Library, error) {
+	if f.open == nil {
+		f.open = openPlain
+	}
 	if f.explicit != "" {
 		return f.findExplicit(ctx)
 	}
@@ -92,7 +96,7 @@ func (f finder) find(ctx context.Context) (Library, error) {
 		if !ok {
 			continue
 		}
-		err := p.verify(ctx, path)
+		err := p.verifyWith(ctx, path, f.open)
 		if err == nil {
 			return Library{Path: path, Version: Version, Source: pl.source, Skipped: skipped}, nil
 		}
@@ -131,8 +135,8 @@ func (f finder) findExplicit(ctx context.Context) (Library, error) {
 		}
 		path = inside
 	}
-	if !pinned || p.verify(ctx, path) != nil {
-		if err := p.checkOtherBuild(ctx, path, f.goos, f.goarch); err != nil {
+	if !pinned || p.verifyWith(ctx, path, f.open) != nil {
+		if err := p.checkOtherBuild(ctx, path, f.goos, f.goarch, f.open); err != nil {
 			return refuse(err)
 		}
 	}

@@ -20,24 +20,28 @@ import (
 
 // verify checks the runtime at path, and the libraries that must lie beside it, against their pins.
 func (p platform) verify(ctx context.Context, path string) error {
+	return p.verifyWith(ctx, path, openPlain)
+}
+
+func (p platform) verifyWith(ctx context.Context, path string, open opener) error {
 	for i, want := range p.files {
 		file := path
 		if i > 0 {
 			file = filepath.Join(filepath.Dir(path), want.name)
 		}
-		if err := want.verify(ctx, file); err != nil {
+		if err := want.verify(ctx, file, open); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (want pin) verify(ctx context.Context, path string) error {
-	f, err := openRegular(path)
+func (want pin) verify(ctx context.Context, path string, open opener) error {
+	done, f, err := open(path, want.size)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer done.Close()
 	fi, err := f.Stat()
 	if err != nil {
 		return sentence.Errorf("read %s: %w", path, err)
@@ -59,19 +63,23 @@ func (want pin) verify(ctx context.Context, path string) error {
 }
 
 // checkOtherBuild accepts a whole library of this platform and of Version that is not the pinned build.
-func (p platform) checkOtherBuild(ctx context.Context, path, goos, goarch string) error {
-	f, err := openRegular(path)
+func (p platform) checkOtherBuild(ctx context.Context, path, goos, goarch string, open opener) error {
+	size := int64(-1)
+	if len(p.files) > 0 {
+		size = p.files[0].size
+	}
+	done, f, err := open(path, size)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer done.Close()
 	fi, err := f.Stat()
 	if err != nil {
 		return sentence.Errorf("read %s: %w", path, err)
 	}
 	// As long as the pinned build and yet different: that build with flipped bytes, which the checks below would miss.
-	if len(p.files) > 0 && fi.Size() == p.files[0].size {
-		return p.verify(ctx, path)
+	if fi.Size() == size {
+		return p.verifyWith(ctx, path, open)
 	}
 	version, err := inspect(ctx, f, fi.Size(), goos, goarch)
 	if err != nil {
