@@ -232,10 +232,11 @@ type PreviewRequest struct {
 type Preprocess struct {
 	Width    int    `json:"width"`
 	Height   int    `json:"height"`
-	Channels int    `json:"channels"` // 1, 3 or 4
-	Fit      string `json:"fit"`      // "crop", "fit" or "stretch"
-	Flip     bool   `json:"flip"`     // random horizontal flip
-	Augment  bool   `json:"augment"`  // quarter turns and flips that the network is told of
+	Channels int    `json:"channels"`         // 1, 3 or 4
+	Fit      string `json:"fit"`              // "crop", "fit" or "stretch"
+	Resize   string `json:"resize,omitempty"` // "smooth" or "nearest"
+	Flip     bool   `json:"flip"`             // random horizontal flip
+	Augment  bool   `json:"augment"`          // quarter turns and flips that the network is told of
 }
 
 // PreviewImage is one draw of a preview.

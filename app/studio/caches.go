@@ -47,6 +47,9 @@ func (d datasetFile) cacheName(p Preprocess) string {
 	if p.Fit == "" {
 		p.Fit = data.Crop
 	}
+	if p.Resize == data.Nearest {
+		p.Fit += "-" + p.Resize
+	}
 	return fmt.Sprintf("%s%dx%dx%d-%s-%s", datasets.CachePrefix, p.Width, p.Height, p.Channels, p.Fit, d.content())
 }
 

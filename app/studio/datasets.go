@@ -672,8 +672,11 @@ func (s datasetService) Preview(ctx context.Context, req PreviewRequest) ([]Prev
 
 // toPreprocess adds what the scan found out about the background.
 func toPreprocess(p Preprocess, rep *data.Report) data.Preprocess {
+	if p.Resize == data.Smooth {
+		p.Resize = "" // as in runs of before there was a choice
+	}
 	return data.Preprocess{
-		Width: p.Width, Height: p.Height, Channels: p.Channels, Fit: p.Fit, Flip: p.Flip, Augment: p.Augment, Background: rep.Background,
+		Width: p.Width, Height: p.Height, Channels: p.Channels, Fit: p.Fit, Resize: p.Resize, Flip: p.Flip, Augment: p.Augment, Background: rep.Background,
 	}
 }
 
@@ -682,7 +685,11 @@ func fromPreprocess(p data.Preprocess) Preprocess {
 	if fit == "" {
 		fit = data.Crop
 	}
-	return Preprocess{Width: p.Width, Height: p.Height, Channels: p.Channels, Fit: fit, Flip: p.Flip, Augment: p.Augment}
+	resize := p.Resize
+	if resize == "" {
+		resize = data.Smooth
+	}
+	return Preprocess{Width: p.Width, Height: p.Height, Channels: p.Channels, Fit: fit, Resize: resize, Flip: p.Flip, Augment: p.Augment}
 }
 
 func (s datasetService) Rename(ctx context.Context, id, name string) error {

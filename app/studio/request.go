@@ -114,6 +114,14 @@ func (trainingService) Fields() []Field {
 		}
 		return events.T("“{{.Value}}” is not one of the choices.", "Value", s)
 	}
+	resize := choice("resize", "Resizing", "Smooth suits photographs; hard pixels keep the edges and colours of pixel art.", false,
+		choices(data.Smooth, "Smooth", data.Nearest, "Hard pixels"), func(r *TrainRequest) *string { return &r.Preprocess.Resize })
+	resize.Get = func(r TrainRequest) string {
+		if r.Preprocess.Resize == "" { // as a form was left before there was a choice
+			return data.Smooth
+		}
+		return r.Preprocess.Resize
+	}
 	lr := Field{
 		Key: "lr", Label: events.T("Learning rate"), Help: events.T("How far each step moves the weights: too high diverges, too low learns slowly."), Advanced: true, Kind: FloatField,
 		Get: func(r TrainRequest) string { return strconv.FormatFloat(r.LR, 'g', -1, 64) },
@@ -133,6 +141,7 @@ func (trainingService) Fields() []Field {
 		channels,
 		choice("fit", "Fitting", "How pictures of another shape are brought to this size.", false,
 			choices(data.Crop, "Crop the middle", data.Fit, "Fit all of it in", data.Stretch, "Stretch"), func(r *TrainRequest) *string { return &r.Preprocess.Fit }),
+		resize,
 		boolean("flip", "Mirror at random", "Shows each picture mirrored half of the time: good unless left and right matter, as in letters.", false, func(r *TrainRequest) *bool { return &r.Preprocess.Flip }),
 		boolean("augment", "Turn and mirror, and say so", "Makes a small folder go further by turning pictures, and tells the network, so that samples stay upright.", true, func(r *TrainRequest) *bool { return &r.Preprocess.Augment }),
 		boolean("conditional", "Learn the classes", "Tells the network each picture's class, so that a class can be asked for when sampling.", false, func(r *TrainRequest) *bool { return &r.Conditional }),
@@ -169,7 +178,7 @@ func (s trainingService) Defaults(ctx context.Context, dataset, preset string) (
 	c := train.Defaults(p)
 	return TrainRequest{
 		Name: sc.info.Name, Dataset: dataset, Preset: p.Name,
-		Preprocess: Preprocess{Width: sug.Width, Height: sug.Height, Channels: sug.Channels, Fit: data.Crop},
+		Preprocess: Preprocess{Width: sug.Width, Height: sug.Height, Channels: sug.Channels, Fit: data.Crop, Resize: data.Smooth},
 		Steps:      c.Steps, Batch: c.Batch, Objective: string(p.Objective), Schedule: p.Schedule, Weighting: string(p.Weighting),
 		LR: c.LR, Warmup: c.Warmup, Conditional: len(sc.rep.Classes) > 1,
 		SampleEvery: c.SampleEvery, CheckpointEvery: c.SaveEvery, KeepLast: c.KeepLast, KeepEvery: c.KeepEvery,

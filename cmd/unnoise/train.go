@@ -81,7 +81,7 @@ type trainFlags struct {
 	data, run, preset              string
 	size                           sizeFlag
 	channels                       int
-	fit                            string
+	fit, resize                    string
 	flip, augment, classes         bool
 	steps                          int64
 	within                         time.Duration
@@ -106,13 +106,21 @@ func kept(i runs.Info) map[string]string {
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	return map[string]string{
 		"data": string(i.Data.Path), "preset": i.Model.Preset, "size": sizeFlag{p.Width, p.Height}.String(), "channels": strconv.Itoa(p.Channels),
-		"fit": p.Fit, "flip": strconv.FormatBool(p.Flip), "augment": strconv.FormatBool(p.Augment),
+		"fit": p.Fit, "resize": resizing(p), "flip": strconv.FormatBool(p.Flip), "augment": strconv.FormatBool(p.Augment),
 		"classes": strconv.FormatBool(len(i.Model.Classes) > 0), "batch": strconv.Itoa(c.Batch), "seed": strconv.FormatUint(c.Seed, 10),
 		"objective": string(i.Model.Objective), "schedule": i.Model.Schedule, "weighting": string(i.Model.Weighting),
 		"lr": number(c.LR), "warmup": fmt.Sprint(c.Warmup), "held-out": number(c.HeldOut),
 		"save-every": fmt.Sprint(c.SaveEvery), "sample-every": fmt.Sprint(c.SampleEvery),
 		"keep-last": fmt.Sprint(c.KeepLast), "keep-every": fmt.Sprint(c.KeepEvery),
 	}
+}
+
+// resizing is how a run's pictures were resized; runs of before there was a choice do not say.
+func resizing(p data.Preprocess) string {
+	if p.Resize == "" {
+		return data.Smooth
+	}
+	return p.Resize
 }
 
 // differing refuses the flags given that are not the run's own.
@@ -193,6 +201,7 @@ the same result as if it never had. A second Ctrl-C leaves at once.`,
 	fl.Var(&f.size, "size", "size of the pictures in pixels (default: what suits the pictures)")
 	fl.IntVar(&f.channels, "channels", 0, "1 (gray), 3 (colour) or 4 (with transparency) (default: what suits the pictures)")
 	fl.StringVar(&f.fit, "fit", data.Crop, "how pictures of another shape are brought to this size: "+strings.Join([]string{data.Crop, data.Fit, data.Stretch}, ", "))
+	fl.StringVar(&f.resize, "resize", data.Smooth, "how their pixels are found: smooth, or nearest, which keeps the hard edges of pixel art")
 	fl.BoolVar(&f.flip, "flip", false, "show each picture mirrored half of the time")
 	fl.BoolVar(&f.augment, "augment", false, "turn and mirror pictures and tell the network, so that samples stay upright")
 	fl.BoolVar(&f.classes, "classes", true, "learn to tell the classes apart, where there are any")
@@ -234,7 +243,7 @@ func (a *app) newRun(cmd *cobra.Command, f trainFlags) error {
 	c.Warmup, c.HeldOut, c.SaveEvery, c.SampleEvery, c.KeepLast, c.KeepEvery = f.warmup, f.heldOut, f.saveEvery, f.sampleEvery, f.keepLast, f.keepEvery
 	c.LogEvery = min(c.LogEvery, max(1, c.SampleEvery)) // the log tells of each measure
 	o := model.Options{Objective: diffusion.Objective(f.objective), Schedule: f.schedule, Weighting: diffusion.Weighting(f.weighting)}
-	o.Preprocess = data.Preprocess{Width: 32, Height: 32, Channels: 3, Fit: f.fit, Flip: f.flip, Augment: f.augment}
+	o.Preprocess = data.Preprocess{Width: 32, Height: 32, Channels: 3, Fit: f.fit, Resize: f.resize, Flip: f.flip, Augment: f.augment}
 	set(cmd, "size", &o.Preprocess.Width, f.size.w)
 	set(cmd, "size", &o.Preprocess.Height, f.size.h)
 	set(cmd, "channels", &o.Preprocess.Channels, f.channels)

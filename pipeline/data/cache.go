@@ -108,6 +108,9 @@ func BuildCacheExcluding(
 	if pp.Fit == "" {
 		pp.Fit = Crop
 	}
+	if pp.Resize == Smooth {
+		pp.Resize = "" // as it was before there was a choice
+	}
 	if pp.Background == "" {
 		pp.Background = rep.Background
 	}
@@ -173,6 +176,9 @@ func newManifest(s *Source, rep *Report, pp Preprocess, exclude []string) manife
 	h := sha256.New()
 	put := func(format string, a ...any) { fmt.Fprintf(h, format+"\x00", a...) } // a hash.Hash never fails
 	put("%s %d %d %d %d %s %s %q", cacheFormat, 1, pp.Width, pp.Height, pp.Channels, pp.Fit, pp.Background, m.Classes)
+	if pp.Resize != "" {
+		put("%s", pp.Resize)
+	}
 	for _, it := range rep.Items {
 		if out[it.Name] {
 			continue

@@ -18,6 +18,12 @@ const (
 	Stretch = "stretch" // change the proportions
 )
 
+// How its pixels are found at another size.
+const (
+	Smooth  = "smooth"  // averaged, as suits photographs; small pictures that grow by a whole factor keep their pixels; the default
+	Nearest = "nearest" // taken from the nearest one, so that hard edges and few colours stay: for pixel art
+)
+
 const (
 	black = "black"
 	white = "white"
@@ -30,10 +36,11 @@ const maxSide = 2048
 type Preprocess struct {
 	Width    int    `json:"width"`
 	Height   int    `json:"height"`
-	Channels int    `json:"channels"` // 1 gray, 3 colour, 4 colour and alpha (not premultiplied; black where fully transparent)
-	Fit      string `json:"fit"`      // "crop" (also ""), "fit" or "stretch"
-	Flip     bool   `json:"flip"`     // flip at random left to right: for pictures whose mirror image is as good
-	Augment  bool   `json:"augment"`  // show turned and mirrored copies too, and tell the network which is which
+	Channels int    `json:"channels"`         // 1 gray, 3 colour, 4 colour and alpha (not premultiplied; black where fully transparent)
+	Fit      string `json:"fit"`              // "crop" (also ""), "fit" or "stretch"
+	Resize   string `json:"resize,omitempty"` // "smooth" (also "") or "nearest"
+	Flip     bool   `json:"flip"`             // flip at random left to right: for pictures whose mirror image is as good
+	Augment  bool   `json:"augment"`          // show turned and mirrored copies too, and tell the network which is which
 	// Background is what transparent pictures lie on with 1 or 3 channels: "black", "white", or "" for what the scan
 	// recommends (Report.Background).
 	Background string `json:"background,omitempty"`
@@ -48,6 +55,8 @@ func (pp Preprocess) Validate() error {
 		return sentence.Errorf("%d channels are not possible: choose 1 (gray), 3 (colour) or 4 (colour and transparency)", pp.Channels)
 	case pp.Fit != "" && pp.Fit != Crop && pp.Fit != Fit && pp.Fit != Stretch:
 		return sentence.Errorf("fit %q is unknown: choose crop, fit or stretch", pp.Fit)
+	case pp.Resize != "" && pp.Resize != Smooth && pp.Resize != Nearest:
+		return sentence.Errorf("resize %q is unknown: choose smooth or nearest", pp.Resize)
 	case pp.Background != "" && pp.Background != black && pp.Background != white:
 		return sentence.Errorf("background %q is unknown: choose black or white", pp.Background)
 	}
@@ -76,14 +85,14 @@ func (pp Preprocess) render(img image.Image) *image.NRGBA {
 	w, h := pp.Width, pp.Height
 	switch pp.Fit {
 	case Stretch:
-		return resize(src, w, h)
+		return pp.resize(src, w, h)
 	case Fit:
 		if w*sh <= h*sw { // width binds
 			h = max(1, (sh*w+sw/2)/sw)
 		} else {
 			w = max(1, (sw*h+sh/2)/sh)
 		}
-		return pad(resize(src, w, h), pp.Width, pp.Height)
+		return pad(pp.resize(src, w, h), pp.Width, pp.Height)
 	default:
 		if w*sh >= h*sw {
 			h = max(h, (sh*w+sw/2)/sw)
@@ -91,14 +100,22 @@ func (pp Preprocess) render(img image.Image) *image.NRGBA {
 			w = max(w, (sw*h+sh/2)/sh)
 		}
 		if w > 4*maxSide || h > 4*maxSide { // a very long picture: cut it first, or its enlargement fills the memory
-			return imaging.Fill(src, pp.Width, pp.Height, imaging.Center, imaging.Lanczos)
+			filter := imaging.Lanczos
+			if pp.Resize == Nearest {
+				filter = imaging.NearestNeighbor
+			}
+			return imaging.Fill(src, pp.Width, pp.Height, imaging.Center, filter)
 		}
-		return imaging.CropCenter(resize(src, w, h), pp.Width, pp.Height)
+		return imaging.CropCenter(pp.resize(src, w, h), pp.Width, pp.Height)
 	}
 }
 
-// resize keeps the hard pixels of small pictures that grow by a whole factor; all else is resampled with Lanczos.
-func resize(img image.Image, w, h int) *image.NRGBA {
+// resize keeps the hard pixels where it is asked to, and those of small pictures that grow by a whole factor; all else is
+// resampled with Lanczos.
+func (pp Preprocess) resize(img image.Image, w, h int) *image.NRGBA {
+	if pp.Resize == Nearest {
+		return imaging.Resize(img, w, h, imaging.NearestNeighbor)
+	}
 	const small = 128
 	if sw, sh := img.Bounds().Dx(), img.Bounds().Dy(); sw <= small && sh <= small && w%sw == 0 && h%sh == 0 {
 		return imaging.Resize(img, w, h, imaging.NearestNeighbor)

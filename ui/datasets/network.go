@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,8 +35,10 @@ type networkTab struct {
 
 	width, height *page.Entry
 	channels, fit *kit.Select
+	resize        *kit.Select
 	flip, augment *kit.Check
 	note          *widget.Label
+	train, reroll *widget.Button
 	rows          *fyne.Container
 
 	pp         studio.Preprocess
@@ -53,6 +56,7 @@ func newNetworkTab(d *detail) *networkTab {
 
 var (
 	fits         = []string{"crop", "fit", "stretch"}
+	resizes      = []string{"smooth", "nearest"}
 	channelCount = []int{1, 3, 4}
 )
 
@@ -63,17 +67,21 @@ func (t *networkTab) content() fyne.CanvasObject {
 		return e
 	}
 	t.width, t.height = size(), size()
-	t.channels = kit.NewSelect([]string{lang.L("Grey"), lang.L("Colour"), lang.L("Colour and transparency")}, func(string) { t.changed() })
-	t.fit = kit.NewSelect([]string{lang.L("Crop the middle"), lang.L("Fit with bars"), lang.L("Stretch")}, func(string) { t.changed() })
+	t.channels = kit.NewSelect([]string{lang.L("Gray"), lang.L("Colour"), lang.L("Colour and transparency")}, func(string) { t.changed() })
+	t.fit = kit.NewSelect([]string{lang.L("Crop the middle"), lang.L("Fit all of it in"), lang.L("Stretch")}, func(string) { t.changed() })
+	t.resize = kit.NewSelect([]string{lang.L("Smooth"), lang.L("Hard pixels")}, func(string) { t.changed() })
 	t.flip = kit.NewCheck(lang.L("Mirror at random"), func(bool) { t.changed() })
 	t.augment = kit.NewCheck(lang.L("Turn and mirror, and tell the network"), func(bool) { t.changed() })
-	reroll := kit.Button(lang.L("Roll again"), icons.Dice, widget.HighImportance, func() { t.seed++; t.draw() })
-	other := kit.Button(lang.L("Other images"), theme.ViewRefreshIcon(), widget.MediumImportance, func() { t.first = -1; t.pick() })
+	t.reroll = kit.Button(lang.L("Roll again"), icons.Dice, widget.HighImportance, func() { t.seed++; t.draw() })
+	other := kit.Button(lang.L("Other pictures"), theme.ViewRefreshIcon(), widget.MediumImportance, func() { t.first = -1; t.pick() })
+	t.train = kit.Button(lang.L("Train with these"), icons.Train, widget.MediumImportance, func() {
+		t.d.s.Navigate(page.Train, page.TrainOn{Dataset: t.d.id, Preprocess: &t.pp})
+	})
 	t.note = kit.Muted("")
 	t.rows = container.NewVBox()
 	sizes := container.NewBorder(nil, nil, container.NewGridWrap(fyne.NewSize(70, 38), t.width), nil,
 		container.NewBorder(nil, nil, widget.NewLabel("×"), nil, t.height))
-	form := container.NewVBox(kit.Tiles(170, 38, 8, false, sizes, t.channels, t.fit, container.NewHBox(reroll), container.NewHBox(other)),
+	form := container.NewVBox(kit.Tiles(170, 38, 8, false, sizes, t.channels, t.fit, t.resize, container.NewHBox(t.train), container.NewHBox(t.reroll), container.NewHBox(other)),
 		container.NewHBox(t.flip, t.augment), t.note)
 	return container.NewBorder(kit.Pad(6, 4, 0, 0, form), nil, nil, nil, container.NewScroll(t.rows))
 }
@@ -116,6 +124,7 @@ func (t *networkTab) fill() {
 			t.fit.SetSelectedIndex(i)
 		}
 	}
+	t.resize.SetSelectedIndex(max(slices.Index(resizes, t.pp.Resize), 0))
 	t.flip.SetChecked(t.pp.Flip)
 	t.augment.SetChecked(t.pp.Augment)
 }
@@ -137,6 +146,9 @@ func (t *networkTab) changed() {
 	}
 	if i := t.fit.SelectedIndex(); i >= 0 {
 		t.pp.Fit = fits[i]
+	}
+	if i := t.resize.SelectedIndex(); i >= 0 {
+		t.pp.Resize = resizes[i]
 	}
 	t.pp.Flip, t.pp.Augment = t.flip.Checked, t.augment.Checked
 	t.draw()
@@ -175,14 +187,22 @@ func (t *networkTab) draw() {
 		c()
 	}
 	t.cancels = nil
-	t.note.SetText(lang.L("Left: the image. Right: {{.N}} draws of what the network is given, {{.Size}} pixels.", map[string]any{
-		"N": previewDraws, "Size": fmt.Sprintf("%d × %d × %d", t.pp.Width, t.pp.Height, t.pp.Channels),
-	}))
+	count := 1 // where nothing is drawn by chance, one shows all there is
+	if t.pp.Flip || t.pp.Augment {
+		count = previewDraws
+	}
+	kit.Show(count > 1, t.reroll)
+	size := map[string]any{"N": count, "Size": fmt.Sprintf("%d × %d × %d", t.pp.Width, t.pp.Height, t.pp.Channels)}
+	if count > 1 {
+		t.note.SetText(lang.L("Left: the picture. Right: {{.N}} draws of what the network is given, {{.Size}} values.", size))
+	} else {
+		t.note.SetText(lang.L("Left: the picture. Right: what the network is given, {{.Size}} values.", size))
+	}
 	rows := make([]fyne.CanvasObject, 0, len(t.items))
 	for _, item := range t.items {
 		original := kit.NewPicture(previewSize, previewSize)
 		cells := []fyne.CanvasObject{container.NewBorder(nil, kit.Caption(""), nil, nil, original), container.NewCenter(kit.NewIcon(theme.NavigateNextIcon()))}
-		draws, done := make([]*kit.Picture, previewDraws), make([]*widget.Label, previewDraws)
+		draws, done := make([]*kit.Picture, count), make([]*widget.Label, count)
 		for i := range draws {
 			draws[i], done[i] = kit.NewPicture(previewSize, previewSize), kit.Caption("")
 			done[i].Alignment = fyne.TextAlignCenter
@@ -194,7 +214,7 @@ func (t *networkTab) draw() {
 				original.Set(img)
 			}
 		}))
-		req := studio.PreviewRequest{Dataset: t.d.id, Item: item, Preprocess: t.pp, Seed: t.seed, Count: previewDraws}
+		req := studio.PreviewRequest{Dataset: t.d.id, Item: item, Preprocess: t.pp, Seed: t.seed, Count: count}
 		page.Load(t.d.s, func(ctx context.Context) ([]studio.PreviewImage, error) {
 			return t.d.s.Studio.Datasets.Preview(ctx, req)
 		},

@@ -1,9 +1,14 @@
 package page
 
+import "unnoise/app/studio"
+
 // The targets that pages give to each other through Services.Navigate.
 type (
 	// TrainOn asks the Train page to set up a training on a dataset.
-	TrainOn struct{ Dataset string }
+	TrainOn struct {
+		Dataset    string
+		Preprocess *studio.Preprocess // how its pictures are brought to size; nil is what suits them
+	}
 	// ShowDataset asks the Datasets page to open a dataset.
 	ShowDataset struct{ Dataset string }
 	// TrainLike asks the Train page to set up a training with the settings of a run.

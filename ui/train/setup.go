@@ -338,7 +338,10 @@ func (t *setup) load() {
 }
 
 // fill puts the defaults for a dataset and a preset into the form.
-func (t *setup) fill(dataset, preset string) {
+func (t *setup) fill(dataset, preset string) { t.fillWith(dataset, preset, nil) }
+
+// fillWith is fill with other sizes of the pictures, unless pp is nil.
+func (t *setup) fillWith(dataset, preset string, pp *studio.Preprocess) {
 	was, again := t.req, t.ok
 	name := was.Name
 	t.filled++
@@ -355,6 +358,9 @@ func (t *setup) fill(dataset, preset string) {
 		}
 		if name != "" && dataset == t.req.Dataset {
 			r.Name = name
+		}
+		if pp != nil {
+			r.Preprocess = *pp
 		}
 		r.Within = int64(t.within.Seconds())
 		if again && was.Within == 0 {

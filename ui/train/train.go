@@ -113,7 +113,7 @@ func (p *Page) Open(target any) {
 	switch t := target.(type) {
 	case page.TrainOn:
 		p.turn(false)
-		p.setup.fill(t.Dataset, "")
+		p.setup.fillWith(t.Dataset, "", t.Preprocess)
 	case page.TrainLike:
 		p.turn(false)
 		p.setup.clone(t.Run)
