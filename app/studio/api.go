@@ -823,6 +823,9 @@ type GalleryService interface {
 	Defaults(ctx context.Context, model string) (SampleRequest, error)
 	// Check is the reasons why a request cannot start; none if it can.
 	Check(ctx context.Context, req SampleRequest) ([]Problem, error)
+	// Time is about how long a request will take: by what was sampled of its model since the program started, or by how fast
+	// its run trained; 0 where neither is known.
+	Time(ctx context.Context, req SampleRequest) (time.Duration, error)
 	// List is every gallery, newest first.
 	List(ctx context.Context) ([]Gallery, error)
 	Get(ctx context.Context, id string) (Gallery, error)
@@ -858,6 +861,12 @@ type GalleryService interface {
 
 // ---------------------------------------------------------------- export
 
+// PNGOptions is how pictures are written one by one.
+type PNGOptions struct {
+	Metadata bool // with how each was made
+	Scale    int  // whole-number magnification with crisp pixels; 0 is 1
+}
+
 // SheetOptions is how a contact sheet looks.
 type SheetOptions struct {
 	Columns  int // 0 makes it about square
@@ -880,11 +889,11 @@ type AnimationOptions struct {
 type ExportService interface {
 	// Images writes each image as a PNG into dir, with its metadata or without any, and
 	// returns the paths. Names that are taken get a number.
-	Images(ctx context.Context, refs []Ref, dir string, metadata bool, progress ProgressFunc) ([]string, error)
+	Images(ctx context.Context, refs []Ref, dir string, opt PNGOptions, progress ProgressFunc) ([]string, error)
 	// Sheet writes one PNG with all the images.
 	Sheet(ctx context.Context, refs []Ref, out string, opt SheetOptions, progress ProgressFunc) error
 	// Zip writes one zip of PNGs.
-	Zip(ctx context.Context, refs []Ref, out string, metadata bool, progress ProgressFunc) error
+	Zip(ctx context.Context, refs []Ref, out string, opt PNGOptions, progress ProgressFunc) error
 	// Frames writes pictures as an animation; for a trajectory or an interpolation.
 	Frames(ctx context.Context, frames []*image.RGBA, out string, opt AnimationOptions, progress ProgressFunc) error
 	// TimeLapse writes a run's sample grids as an animation; weights "" is the best.

@@ -235,9 +235,9 @@ func exportAll(ctx context.Context, s *Studio, dir string, k int) error {
 	opt := AnimationOptions{FPS: 10, Scale: 4}
 	switch kind := exportKinds[k%len(exportKinds)]; kind {
 	case "zip":
-		return s.Export.Zip(ctx, refs, name(".zip"), true, nil)
+		return s.Export.Zip(ctx, refs, name(".zip"), PNGOptions{Metadata: true}, nil)
 	case "images":
-		_, err := s.Export.Images(ctx, refs, name(""), true, nil)
+		_, err := s.Export.Images(ctx, refs, name(""), PNGOptions{Metadata: true}, nil)
 		return err
 	case "sheet":
 		return s.Export.Sheet(ctx, refs, name(".png"), SheetOptions{Scale: 4, Labels: true, Metadata: true}, nil)

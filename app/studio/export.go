@@ -85,8 +85,16 @@ func (s exportService) wrote(out string, err error) error {
 }
 
 // encoded is a picture as the bytes of a PNG, with its metadata or without any.
-func (s exportService) encoded(ctx context.Context, ref Ref, metadata bool) ([]byte, error) {
+func (s exportService) encoded(ctx context.Context, ref Ref, opt PNGOptions) ([]byte, error) {
 	var b bytes.Buffer
+	if opt.Scale > 1 {
+		img, meta, err := s.enlarged(ctx, ref, opt)
+		if err != nil {
+			return nil, err
+		}
+		err = picture.EncodePNG(&b, img, meta)
+		return b.Bytes(), err
+	}
 	switch ref.Kind {
 	case GalleryImage, SampleGrid, RunCover:
 		path, err := s.file(ctx, ref)
@@ -97,7 +105,7 @@ func (s exportService) encoded(ctx context.Context, ref Ref, metadata bool) ([]b
 		if err != nil {
 			return nil, err
 		}
-		if metadata {
+		if opt.Metadata {
 			return raw, nil
 		}
 		if err := picture.StripPNG(&b, bytes.NewReader(raw)); err != nil {
@@ -114,6 +122,27 @@ func (s exportService) encoded(ctx context.Context, ref Ref, metadata bool) ([]b
 	}
 	return b.Bytes(), nil
 }
+
+// enlarged is a picture at the size it is written in, with how it was made if that is asked for.
+func (s exportService) enlarged(ctx context.Context, ref Ref, opt PNGOptions) (image.Image, *picture.Meta, error) {
+	if opt.Scale < 0 || opt.Scale > maxScale {
+		return nil, nil, events.T("Choose a scale of up to {{.N}}.", "N", maxScale)
+	}
+	img, err := loader{s.core}.Load(ctx, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	if img, err = picture.Scale(img, opt.Scale); err != nil || !opt.Metadata {
+		return img, nil, err
+	}
+	if _, meta, err := (galleryService{core: s.core}).meta(ctx, ref); err == nil {
+		return img, &meta, nil
+	}
+	return img, nil, nil
+}
+
+// maxScale bounds how many times a picture is enlarged.
+const maxScale = 64
 
 // fileName is what a picture is called when it is written elsewhere.
 func (s exportService) fileName(ref Ref) string {
@@ -132,7 +161,7 @@ const maxPNG = 8 * picture.MaxPixels
 
 var errNoneChosen = events.T("Select at least one image.")
 
-func (s exportService) Images(ctx context.Context, refs []Ref, dir string, metadata bool, progress ProgressFunc) ([]string, error) {
+func (s exportService) Images(ctx context.Context, refs []Ref, dir string, opt PNGOptions, progress ProgressFunc) ([]string, error) {
 	if len(refs) == 0 {
 		return nil, errNoneChosen
 	}
@@ -154,7 +183,7 @@ func (s exportService) Images(ctx context.Context, refs []Ref, dir string, metad
 		if err := ctx.Err(); err != nil {
 			return out, err
 		}
-		b, err := s.encoded(ctx, ref, metadata)
+		b, err := s.encoded(ctx, ref, opt)
 		if err != nil {
 			return out, err
 		}
@@ -256,7 +285,7 @@ func (s exportService) label(ctx context.Context, ref Ref) string {
 	return strings.TrimSuffix(s.fileName(ref), ".png")
 }
 
-func (s exportService) Zip(ctx context.Context, refs []Ref, out string, metadata bool, progress ProgressFunc) error {
+func (s exportService) Zip(ctx context.Context, refs []Ref, out string, opt PNGOptions, progress ProgressFunc) error {
 	if len(refs) == 0 {
 		return errNoneChosen
 	}
@@ -268,18 +297,13 @@ func (s exportService) Zip(ctx context.Context, refs []Ref, out string, metadata
 	m := newMeter(progress, events.T("Writing the archive"))
 	taken := make(map[string]int)
 	err = picture.WriteZip(ctx, out, len(refs), func(i int) (picture.Entry, error) {
-		img, err := loader{s.core}.Load(ctx, refs[i])
+		img, meta, err := s.enlarged(ctx, refs[i], opt)
 		if err != nil {
 			return picture.Entry{}, err
 		}
-		e := picture.Entry{Name: s.fileName(refs[i]), Image: img}
+		e := picture.Entry{Name: s.fileName(refs[i]), Image: img, Meta: meta}
 		if taken[e.Name]++; taken[e.Name] > 1 {
 			e.Name = fmt.Sprintf("%s-%d.png", strings.TrimSuffix(e.Name, ".png"), taken[e.Name])
-		}
-		if metadata {
-			if _, meta, err := (galleryService{core: s.core}).meta(ctx, refs[i]); err == nil {
-				e.Meta = &meta
-			}
 		}
 		m.at(int64(i+1), int64(len(refs)), e.Name)
 		return e, nil

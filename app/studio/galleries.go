@@ -30,6 +30,7 @@ import (
 	"unnoise/pipeline/diffusion"
 	"unnoise/pipeline/picture"
 	"unnoise/pipeline/sampler"
+	"unnoise/pipeline/train"
 	"unnoise/runtime/durable"
 	"unnoise/runtime/ortlib"
 	"unnoise/runtime/sentence"
@@ -310,6 +311,30 @@ func (s galleryService) Check(ctx context.Context, req SampleRequest) ([]Problem
 	return out, nil
 }
 
+func (s galleryService) Time(_ context.Context, req SampleRequest) (time.Duration, error) {
+	calls := float64(req.Count) * float64(req.Steps)
+	if v, ok := s.pace.Load(req.Model); ok {
+		return time.Duration(calls * v.(float64) * float64(time.Second)), nil
+	}
+	if strings.HasPrefix(req.Model, importedPrefix) {
+		return 0, nil
+	}
+	e, err := s.use()
+	if err != nil {
+		return 0, err
+	}
+	dir, err := e.run(req.Model)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range slices.Backward(logTail(filepath.Join(dir, train.LogName))) {
+		if r.ImagesPerSecond > 0 { // a training step takes about three times as long as a forward pass
+			return time.Duration(calls / (3 * r.ImagesPerSecond) * float64(time.Second)), nil
+		}
+	}
+	return 0, nil
+}
+
 func (c *core) gallery(g library.Gallery) Gallery {
 	out := Gallery{ID: g.ID, Name: g.Name, Images: g.Images, Starred: g.Starred, Run: g.Run, Created: g.Created, Updated: g.Updated}
 	if g.Images > 0 {
@@ -377,7 +402,12 @@ func (s galleryService) Create(ctx context.Context, req SampleRequest, progress 
 	}
 	defer s.note(e, events.T("Sampling of the gallery “{{.Name}}”", "Name", name), dir+string(filepath.Separator))()
 	var told, indexed time.Time
-	now := SampleProgress{Gallery: id, Total: req.Count}
+	now, begun := SampleProgress{Gallery: id, Total: req.Count}, time.Now()
+	defer func() {
+		if calls := now.Done * max(req.Steps, now.Steps); calls > 0 {
+			s.pace.Store(req.Model, time.Since(begun).Seconds()/float64(calls))
+		}
+	}()
 	_, err = galleries.Sample(ctx, galleries.Request{
 		Model: m, Settings: req.settings(), N: req.Count, First: req.First, Out: dir, Compute: s.compute(), Version: version, Previews: progress != nil,
 		Events: func(ev galleries.Event) {
@@ -438,7 +468,14 @@ func (s galleryService) makeGallery(e *env, req SampleRequest, m galleries.Model
 	}
 	name := req.Name
 	if strings.TrimSpace(name) == "" {
-		name = fmt.Sprintf("%s step %d", m.Name, m.Checkpoint)
+		parts := []string{m.Name}
+		if req.Class != "" {
+			parts = append(parts, req.Class)
+		}
+		if m.Checkpoint > 0 { // an imported model has none
+			parts = append(parts, fmt.Sprintf("step %d", m.Checkpoint))
+		}
+		name = strings.Join(parts, " · ")
 	}
 	if name, err = workspace.CleanName(name); err != nil {
 		return "", false, err

@@ -96,8 +96,8 @@ func TestOddNames(t *testing.T) {
 		require.NoError(t, err)
 		refs := []Ref{keys[0].Ref, {Kind: DatasetItem, Owner: d.ID}}
 		out := t.TempDir()
-		require.NoError(t, s.Export.Zip(ctx, refs, filepath.Join(out, file+".zip"), true, nil))
-		_, err = s.Export.Images(ctx, refs, filepath.Join(out, file), true, nil)
+		require.NoError(t, s.Export.Zip(ctx, refs, filepath.Join(out, file+".zip"), PNGOptions{Metadata: true}, nil))
+		_, err = s.Export.Images(ctx, refs, filepath.Join(out, file), PNGOptions{Metadata: true}, nil)
 		require.NoError(t, err, name)
 		for _, kind := range []string{"zip", "diffusers", "images"} {
 			require.NotContains(t, filepath.Base(s.Export.Suggest(kind, name)), string(filepath.Separator))
@@ -214,7 +214,7 @@ func TestRemovedDrive(t *testing.T) {
 		"rename":  s.Datasets.Rename(ctx, d.ID, "z"),
 		"delete":  s.Datasets.Delete(ctx, d.ID),
 		"hold":    s.Training.Hold(ctx, true),
-		"export":  second(s.Export.Images(ctx, []Ref{{Kind: DatasetItem, Owner: d.ID}}, t.TempDir(), true, nil)),
+		"export":  second(s.Export.Images(ctx, []Ref{{Kind: DatasetItem, Owner: d.ID}}, t.TempDir(), PNGOptions{Metadata: true}, nil)),
 		"trial":   second(s.Training.Estimate(ctx, req, false)),
 		"rebuild": s.Workspace.Rebuild(ctx, nil),
 		"purge":   second(s.Trash.Purge(ctx, 0, nil)),
@@ -309,9 +309,9 @@ func TestReadOnlyFolders(t *testing.T) {
 
 	const advice = "cannot be written: choose a folder you may write to"
 	for _, out := range []string{place, filepath.Join(place, "new")} {
-		_, err = s.Export.Images(ctx, []Ref{ref}, out, true, nil)
+		_, err = s.Export.Images(ctx, []Ref{ref}, out, PNGOptions{Metadata: true}, nil)
 		requireSentence(t, err, advice)
-		requireSentence(t, s.Export.Zip(ctx, []Ref{ref}, filepath.Join(out, "a.zip"), true, nil), advice)
+		requireSentence(t, s.Export.Zip(ctx, []Ref{ref}, filepath.Join(out, "a.zip"), PNGOptions{Metadata: true}, nil), advice)
 		requireSentence(t, s.Export.Sheet(ctx, []Ref{ref}, filepath.Join(out, "a.png"), SheetOptions{}, nil), advice)
 		img, err := s.Thumbs.Image(ctx, ref)
 		require.NoError(t, err)

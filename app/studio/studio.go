@@ -49,6 +49,7 @@ type core struct {
 	index  indexer
 	smooth smooths
 	trials trials
+	pace   sync.Map   // of sampling: seconds for a picture's step, by model
 	sample sync.Mutex // one gallery is made at a time
 
 	datasetMu sync.Mutex // one change of a dataset.json at a time

@@ -121,15 +121,21 @@ func TestWhatTheNetworkSees(t *testing.T) {
 		})
 		return n
 	}
-	b.Wait("the draws", func() bool { return drawn() >= 5*6 })
+	b.Wait("the draws", func() bool { return drawn() >= 5*2 })
 	require.True(t, b.Shows("16 × 16"))
-	b.Tap("Roll again")
-	b.Wait("new draws", func() bool { return drawn() >= 5*6 })
+	require.Nil(t, b.Button("Roll again"), "nothing is drawn by chance")
+	pagetest.Find(b, func(s *kit.Select) bool { return s.Selected == "Smooth" }).SetSelected("Hard pixels")
+	b.Tap("Train with these")
+	on, ok := b.Visits[len(b.Visits)-1].Target.(page.TrainOn)
+	require.True(t, ok)
+	require.Equal(t, studio.Preprocess{Width: 16, Height: 16, Channels: 3, Fit: "crop", Resize: "nearest"}, *on.Preprocess)
 	told := func() bool { return b.Shows("turned") || b.Shows("mirrored") }
 	require.False(t, told(), "the pictures are as they are")
 	augment := pagetest.Find(b, func(c *kit.Check) bool { return c.Text == "Turn and mirror, and tell the network" })
 	augment.SetChecked(true)
 	b.Wait("what was done to them", told)
+	b.Tap("Roll again")
+	b.Wait("new draws", func() bool { return drawn() >= 5*7 })
 }
 
 func TestHeldOutShare(t *testing.T) {

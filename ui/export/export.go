@@ -172,6 +172,11 @@ func Images(s *page.Services, name string, refs []studio.Ref) {
 		return c
 	}
 	pngMeta, zipMeta, sheetMeta := meta(), meta(), meta()
+	pngScale, pngScaleOf := whole(s, 1, 1, 32)
+	zipScale, zipScaleOf := whole(s, 1, 1, 32)
+	single := func(scale *form.Entry, meta *kit.Check) fyne.CanvasObject {
+		return container.NewVBox(kit.Row(lang.L("Enlarge"), lang.L("Whole-number magnification with crisp pixels."), scale), meta)
+	}
 	sheetMeta.Text = lang.L("Keep the settings of the first picture in the file")
 	cols, colsOf := whole(s, 0, 0, 1000)
 	spacing, spacingOf := whole(s, 2, 0, 256)
@@ -183,10 +188,10 @@ func Images(s *page.Services, name string, refs []studio.Ref) {
 		kit.Row(lang.L("Enlarge"), lang.L("Whole-number magnification with crisp pixels."), scale), labels, sheetMeta)
 	n := map[string]any{"N": page.Int(len(refs))}
 	x := &exporter{s: s, name: name, kinds: []kind{
-		{"images", lang.L("PNG files"), lang.L("Each picture becomes a PNG file in one folder. Pictures: {{.N}}", n), pngMeta, func() writer {
-			keep := pngMeta.Checked
+		{"images", lang.L("PNG files"), lang.L("Each picture becomes a PNG file in one folder. Pictures: {{.N}}", n), single(pngScale, pngMeta), func() writer {
+			opt := studio.PNGOptions{Metadata: pngMeta.Checked, Scale: pngScaleOf()}
 			return func(ctx context.Context, out string, report studio.ProgressFunc) error {
-				_, err := s.Studio.Export.Images(ctx, refs, out, keep, report)
+				_, err := s.Studio.Export.Images(ctx, refs, out, opt, report)
 				return err
 			}
 		}},
@@ -196,10 +201,10 @@ func Images(s *page.Services, name string, refs []studio.Ref) {
 				return s.Studio.Export.Sheet(ctx, refs, out, opt, report)
 			}
 		}},
-		{"zip", lang.L("Zip"), lang.L("One zip file of PNG files. Pictures: {{.N}}", n), zipMeta, func() writer {
-			keep := zipMeta.Checked
+		{"zip", lang.L("Zip"), lang.L("One zip file of PNG files. Pictures: {{.N}}", n), single(zipScale, zipMeta), func() writer {
+			opt := studio.PNGOptions{Metadata: zipMeta.Checked, Scale: zipScaleOf()}
 			return func(ctx context.Context, out string, report studio.ProgressFunc) error {
-				return s.Studio.Export.Zip(ctx, refs, out, keep, report)
+				return s.Studio.Export.Zip(ctx, refs, out, opt, report)
 			}
 		}},
 	}}

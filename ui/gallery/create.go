@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -53,6 +54,7 @@ type creation struct {
 	fields                                          *fyne.Container
 	pictures                                        []*kit.Picture
 	hint                                            *widget.Label
+	time                                            *widget.Label // how long it will take
 	make                                            *kit.Action
 	hide                                            *widget.Button
 	progress                                        *form.Progress
@@ -168,7 +170,7 @@ func (c *creation) build() {
 
 	grid := container.New(squares{4})
 	for range previews {
-		pic := kit.NewPicture(40, 40)
+		pic := kit.NewCell(40, 40)
 		c.pictures = append(c.pictures, pic)
 		grid.Add(pic)
 	}
@@ -182,9 +184,11 @@ func (c *creation) build() {
 	c.make = kit.NewAction(lang.L("Sample"), theme.MediaPlayIcon(), c.start)
 	c.make.Button.Importance = widget.HighImportance
 	c.make.SetReason(lang.L("Reading the models…"))
+	c.time = kit.Muted("")
+	c.time.Wrapping = fyne.TextWrapOff
 	c.hide = kit.Button(lang.L("Close"), nil, widget.MediumImportance, c.close)
 	right := container.NewBorder(nil, container.NewVBox(c.hint, c.progress), nil, nil, grid)
-	body := container.NewBorder(nil, container.NewBorder(nil, nil, nil, container.NewHBox(c.hide), c.make), nil, nil,
+	body := container.NewBorder(nil, container.NewHBox(c.time, layout.NewSpacer(), c.make, c.hide), nil, nil,
 		container.New(halves{}, container.NewVScroll(kit.Pad(0, 0, 0, 14, c.fields)), right))
 	c.d = dialog.NewCustomWithoutButtons(lang.L("New gallery"), body, s.Window)
 	size := s.Window.Canvas().Size()
@@ -355,6 +359,17 @@ func (c *creation) check() {
 	}
 	c.checking++
 	n, req := c.checking, c.req
+	page.Load(c.p.s, func(ctx context.Context) (time.Duration, error) { return c.p.s.Studio.Galleries.Time(ctx, req) },
+		func(d time.Duration, err error) {
+			if n != c.checking {
+				return
+			}
+			text := ""
+			if err == nil && d > 0 {
+				text = lang.L("Takes about {{.Time}}.", map[string]any{"Time": page.Duration(max(d, time.Second))})
+			}
+			c.time.SetText(text)
+		})
 	c.p.s.Remember(remembered, req)
 	page.Load(c.p.s, func(ctx context.Context) ([]studio.Problem, error) { return c.p.s.Studio.Galleries.Check(ctx, req) },
 		func(ps []studio.Problem, err error) {

@@ -128,7 +128,7 @@ func TestGallery(t *testing.T) {
 	g.Select(0)
 	require.True(t, g.Key(fyne.KeyRight, true))
 	b.Tap("Compare two")
-	modes := pagetest.Find(b, func(r *widget.RadioGroup) bool { return len(r.Options) == 3 })
+	modes := pagetest.Find(b, func(r *widget.RadioGroup) bool { return len(r.Options) == 4 })
 	b.Wait("both", func() bool {
 		n := 0
 		pagetest.Find(b, func(v *viewer.Viewer) bool {

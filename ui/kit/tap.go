@@ -140,6 +140,13 @@ func NewPicture(w, h float32) *Picture {
 	return p
 }
 
+// NewCell is a picture that is merely empty while there is none: a place that will be filled.
+func NewCell(w, h float32) *Picture {
+	p := NewPicture(w, h)
+	p.blank.Objects = nil
+	return p
+}
+
 // Set shows an image; nil empties the picture.
 func (p *Picture) Set(img image.Image) {
 	if rgba, ok := img.(*image.RGBA); ok && rgba == nil { // a picture that could not be made

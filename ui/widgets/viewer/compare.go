@@ -3,6 +3,8 @@ package viewer
 import (
 	"fmt"
 	"image"
+	"image/draw"
+	"math"
 
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
@@ -21,9 +23,11 @@ const (
 	SideBySide Mode = iota
 	Swap
 	Difference
+	Wipe // the first picture left of a line, the second right of it
 )
 
-// Compare shows two pictures under one zoom: side by side, one in place of the other, or their difference.
+// Compare shows two pictures under one zoom: side by side, one in place of the other, their difference, or parted by
+// a line that can be moved.
 type Compare struct {
 	widget.BaseWidget
 	mode         Mode
@@ -38,6 +42,9 @@ type Compare struct {
 	swap         *widget.Button
 	gainer       *kit.Slider
 	gainRow      *fyne.Container
+	wiper        *kit.Slider
+	wipeRow      *fyne.Container
+	wiped        *image.RGBA
 	body         *fyne.Container
 	root         *fyne.Container
 	modes        *widget.RadioGroup
@@ -65,7 +72,11 @@ func NewCompare() *Compare {
 		c.showDifference()
 	}
 	c.gainRow = container.NewBorder(nil, nil, widget.NewLabel(lang.L("Amplify")), nil, container.NewGridWrap(fyne.NewSize(160, 34), c.gainer))
-	labels := []string{lang.L("Side by side"), lang.L("One over the other"), lang.L("Difference")}
+	c.wiper = kit.NewSlider(0, 1)
+	c.wiper.Step, c.wiper.Value = 0.005, 0.5
+	c.wiper.OnChanged = func(float64) { c.showWipe() }
+	c.wipeRow = container.NewBorder(nil, nil, widget.NewLabel(lang.L("Part at")), nil, container.NewGridWrap(fyne.NewSize(220, 34), c.wiper))
+	labels := []string{lang.L("Side by side"), lang.L("One over the other"), lang.L("Difference"), lang.L("Wipe")}
 	c.modes = widget.NewRadioGroup(labels, func(s string) {
 		for i, l := range labels {
 			if l == s {
@@ -76,7 +87,7 @@ func NewCompare() *Compare {
 	c.modes.Horizontal = true
 	c.modes.Required = true
 	c.body = container.NewStack()
-	c.root = container.NewBorder(container.NewBorder(nil, nil, c.modes, container.NewHBox(c.swap, c.gainRow), c.text), nil, nil, nil, c.body)
+	c.root = container.NewBorder(container.NewBorder(nil, nil, c.modes, container.NewHBox(c.swap, c.gainRow, c.wipeRow), c.text), nil, nil, nil, c.body)
 	c.ExtendBaseWidget(c)
 	c.modes.SetSelected(labels[0])
 	return c
@@ -111,7 +122,7 @@ func (c *Compare) SetMode(m Mode) {
 // Swap shows the other picture, or exchanges the two sides.
 func (c *Compare) Swap() {
 	switch c.mode {
-	case SideBySide:
+	case SideBySide, Wipe:
 		c.images[0], c.images[1] = c.images[1], c.images[0]
 		c.names[0], c.names[1] = c.names[1], c.names[0]
 	case Swap:
@@ -132,6 +143,7 @@ func (c *Compare) update() {
 	c.text.SetText("")
 	kit.Show(c.mode != Difference, c.swap)
 	kit.Show(c.mode == Difference, c.gainRow)
+	kit.Show(c.mode == Wipe, c.wipeRow)
 	switch c.mode {
 	case SideBySide:
 		c.a.SetImage(c.images[0])
@@ -148,6 +160,13 @@ func (c *Compare) update() {
 		c.single.SetImage(c.images[i])
 		c.head[0].SetText(c.names[i])
 		c.body.Objects = []fyne.CanvasObject{container.NewBorder(c.head[0], nil, nil, nil, c.single)}
+	case Wipe:
+		c.showWipe()
+		if !c.sameSize() {
+			c.text.SetText(lang.L("Pictures of different sizes cannot be laid over each other."))
+		}
+		c.head[0].SetText(c.names[0] + " | " + c.names[1])
+		c.body.Objects = []fyne.CanvasObject{container.NewBorder(c.head[0], nil, nil, nil, c.single)}
 	case Difference:
 		c.showDifference()
 		if c.images[2] != nil {
@@ -159,6 +178,26 @@ func (c *Compare) update() {
 		c.body.Objects = []fyne.CanvasObject{container.NewBorder(c.head[0], nil, nil, nil, c.single)}
 	}
 	c.body.Refresh()
+}
+
+func (c *Compare) sameSize() bool {
+	a, b := c.images[0], c.images[1]
+	return a != nil && b != nil && a.Rect.Size() == b.Rect.Size()
+}
+
+// showWipe shows the first picture up to the line and the second from there on.
+func (c *Compare) showWipe() {
+	if !c.sameSize() {
+		c.single.SetImage(nil)
+		return
+	}
+	a, b := c.images[0], c.images[1]
+	w, h := a.Rect.Dx(), a.Rect.Dy()
+	c.wiped = image.NewRGBA(image.Rect(0, 0, w, h))
+	at := int(math.Round(c.wiper.Value * float64(w)))
+	draw.Draw(c.wiped, image.Rect(0, 0, at, h), a, a.Rect.Min, draw.Src)
+	draw.Draw(c.wiped, image.Rect(at, 0, w, h), b, b.Rect.Min.Add(image.Pt(at, 0)), draw.Src)
+	c.single.SetImage(c.wiped)
 }
 
 // showDifference shows the difference times the gain. The picture is small (a sample), so this is quick.

@@ -10,6 +10,7 @@ import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/driver/desktop"
+	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
 	xdraw "golang.org/x/image/draw"
 
@@ -31,6 +32,7 @@ type Viewer struct {
 	OnTapped func()
 
 	img    *image.RGBA
+	opaque bool // all of img
 	view   View
 	raster *canvas.Raster
 	buf    *image.RGBA
@@ -48,7 +50,7 @@ func New() *Viewer {
 
 // SetImage shows a picture, which is not written to; nil empties the viewer. The view stays.
 func (v *Viewer) SetImage(img *image.RGBA) {
-	v.img = img
+	v.img, v.opaque = img, img == nil || img.Opaque()
 	v.raster.Refresh()
 }
 
@@ -173,6 +175,23 @@ func (v *Viewer) Cursor() desktop.Cursor { return desktop.DefaultCursor }
 
 func clamp01(x float64) float64 { return math.Min(math.Max(x, 0), 1) }
 
+// checkerSize is the side of the squares under transparency, in device pixels.
+const checkerSize = 10
+
+// checker fills part of a picture with the squares that stand for transparency, in two shades of the theme.
+func checker(dst *image.RGBA, part image.Rectangle) {
+	var shades [2]color.RGBA
+	for i, name := range []fyne.ThemeColorName{uitheme.ColorNameWell, theme.ColorNameInputBorder} {
+		shades[i] = color.RGBAModel.Convert(uitheme.Color(name)).(color.RGBA)
+	}
+	seen := part.Intersect(dst.Rect)
+	for y := seen.Min.Y; y < seen.Max.Y; y++ {
+		for x := seen.Min.X; x < seen.Max.X; x++ {
+			dst.SetRGBA(x, y, shades[((x-part.Min.X)/checkerSize+(y-part.Min.Y)/checkerSize)%2])
+		}
+	}
+}
+
 // draw paints the visible part at device pixels; its cost is that of the pixels seen, whatever the picture's size.
 func (v *Viewer) draw(w, h int) image.Image {
 	if w <= 0 || h <= 0 {
@@ -190,6 +209,9 @@ func (v *Viewer) draw(w, h int) image.Image {
 	iw, ih := float64(b.Dx()), float64(b.Dy())
 	left, top := math.Round(float64(w)/2-v.view.X*iw*z), math.Round(float64(h)/2-v.view.Y*ih*z)
 	dst := image.Rect(int(left), int(top), int(left+math.Round(iw*z)), int(top+math.Round(ih*z)))
+	if !v.opaque {
+		checker(v.buf, dst)
+	}
 	if z < 1 {
 		xdraw.ApproxBiLinear.Scale(v.buf, dst, v.img, b, draw.Over, nil)
 		return v.buf
@@ -207,7 +229,7 @@ func (v *Viewer) draw(w, h int) image.Image {
 		sy := min(int((float64(y-dst.Min.Y)+0.5)/z), b.Dy()-1)
 		o := v.buf.PixOffset(seen.Min.X, y)
 		row := v.buf.Pix[o : o+4*len(v.cols)]
-		if sy == last {
+		if sy == last && (v.opaque || (y-dst.Min.Y)%checkerSize != 0) {
 			copy(row, v.buf.Pix[o-v.buf.Stride:])
 			continue
 		}

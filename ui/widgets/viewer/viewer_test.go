@@ -178,3 +178,44 @@ func TestControlsThatComeLateHaveRoom(t *testing.T) {
 	require.GreaterOrEqual(t, s.slider.Size().Width, float32(300))
 	require.GreaterOrEqual(t, s.slider.Position().X, s.play.Size().Width)
 }
+
+// Under transparency lie squares of two shades, and nowhere else; a picture under a wipe is the first up to the line and
+// the second from there on.
+func TestCheckerAndWipe(t *testing.T) {
+	test.NewTempApp(t).Settings().SetTheme(uitheme.New(uitheme.Light))
+	clear, red, blue := image.NewRGBA(image.Rect(0, 0, 4, 4)), image.NewRGBA(image.Rect(0, 0, 4, 4)), image.NewRGBA(image.Rect(0, 0, 4, 4))
+	for i := range 16 {
+		red.SetRGBA(i%4, i/4, color.RGBA{R: 255, A: 255})
+		blue.SetRGBA(i%4, i/4, color.RGBA{B: 255, A: 255})
+	}
+	v := New()
+	shades := func() map[color.Color]int {
+		out := map[color.Color]int{}
+		img := v.draw(80, 80)
+		for y := range 80 {
+			for x := range 80 {
+				out[img.At(x, y)]++
+			}
+		}
+		return out
+	}
+	v.SetImage(clear)
+	require.Len(t, shades(), 2)
+	for _, n := range shades() {
+		require.Equal(t, 80*80/2, n)
+	}
+	v.SetImage(red)
+	require.Equal(t, map[color.Color]int{color.RGBA{R: 255, A: 255}: 80 * 80}, shades())
+
+	c := NewCompare()
+	c.Set(red, blue, "a", "b")
+	c.SetMode(Wipe)
+	at := func(x int) color.RGBA { return c.single.Image().RGBAAt(x, 2) }
+	require.Equal(t, []color.RGBA{red.RGBAAt(0, 0), blue.RGBAAt(0, 0)}, []color.RGBA{at(1), at(2)}, "halves")
+	c.wiper.SetValue(1)
+	require.Equal(t, red.RGBAAt(0, 0), at(3))
+	c.Swap()
+	require.Equal(t, blue.RGBAAt(0, 0), at(3))
+	c.Set(red, image.NewRGBA(image.Rect(0, 0, 5, 5)), "a", "b")
+	require.Nil(t, c.single.Image(), "of two sizes nothing can be said")
+}
