@@ -22,6 +22,11 @@ const (
 	noisy  = 10
 )
 
+// lowest is the σ/α that such a model is sampled from. On small runs of 16×16 pictures (mean 80 of 255, standard deviation
+// 68), DPM-Solver++ came from a mean of 94 to 81 after 750 steps, and from 82 and 73 to 77 and 68 after 2,500, where DDPM
+// draws 77 and 67; from 10 it drew 75 and 63.
+const lowest = 20
+
 // startFor is the highest σ/α that such a model is sampled from with these settings, 0 for all others.
 func startFor(spec model.Spec, set Settings) float64 {
 	if spec.Objective != diffusion.ObjectiveEps || set.Sampler == "ddpm" || set.Eta > 0 {
@@ -39,9 +44,9 @@ func startFor(spec model.Spec, set Settings) float64 {
 	if above := T - vp.Below(noisy).Top(); above == 0 || float64(above) > rarely*float64(T) {
 		return 0
 	}
-	// High enough that the noise in an image's mean, σ/√pixels, still drowns what images differ by there.
+	// High enough that the noise in a large image's mean, σ/√pixels, still drowns what images differ by there.
 	_, h, w := spec.Shape()
-	start := max(5, 0.625*math.Sqrt(float64(h*w)))
+	start := max(lowest, math.Sqrt(float64(h*w))*lowest/64)
 	if start >= min(diffusion.SigmaMax, vp.Schedule().Level(T-1).Ratio()) {
 		return 0
 	}

@@ -26,7 +26,7 @@ func newDark(t *testing.T, s model.Spec) *dark {
 	proc, err := s.Process()
 	require.NoError(t, err)
 	chain := proc.(*diffusion.VP).Schedule()
-	d := &dark{mean: -0.4, spread: 0.15, pixel: 0.3, wrong: 0.06, dimen: float64(s.Dim())}
+	d := &dark{mean: -0.4, spread: 0.15, pixel: 0.3, wrong: 0.05, dimen: float64(s.Dim())}
 	for i := range chain.T() {
 		d.logs = append(d.logs, math.Log(chain.Level(i).Ratio()))
 	}
@@ -91,7 +91,7 @@ func TestSolversKeepTheBrightness(t *testing.T) {
 			drawn = append(drawn, x...)
 			return nil
 		}))
-		require.InDelta(t, net.mean, mean(drawn), 0.07, name)
+		require.InDelta(t, net.mean, mean(drawn), 0.08, name)
 		if name == "ddpm" {
 			continue
 		}
@@ -104,7 +104,7 @@ func TestSolversKeepTheBrightness(t *testing.T) {
 		require.NoError(t, sampler.Sample(t.Context(), d, proc, x, n, sampler.Options{Name: name, Steps: 40, Clip: true}))
 		t.Logf("%s: %.3f from where it is lower, %.3f from the top; the pictures' mean is %.3f", name, mean(drawn), mean(x), net.mean)
 		if name == "heun" || name == "dpmpp2m" {
-			require.Greater(t, math.Abs(mean(x)-net.mean), 2*math.Abs(mean(drawn)-net.mean), "%s needs it", name)
+			require.Greater(t, math.Abs(mean(x)-net.mean), 1.5*math.Abs(mean(drawn)-net.mean), "%s needs it", name)
 		}
 	}
 }
@@ -129,7 +129,7 @@ func TestWhoStartsLower(t *testing.T) {
 		{"x0", "cosine", "dpmpp2m", 0, false},
 		{"edm", "cosine", "dpmpp2m", 0, false},
 	} {
-		for _, size := range []int{8, 16, 32, 64, 112} {
+		for _, size := range []int{8, 16, 32, 64, 128} {
 			spec, err := model.New("tiny", model.Options{
 				Preprocess: data.Preprocess{Width: size, Height: size, Channels: 1}, Objective: c.objective, Schedule: c.schedule,
 			})
