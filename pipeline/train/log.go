@@ -133,7 +133,10 @@ type logFile struct {
 func openLog(disk durable.Disk, path string, step int64) (*logFile, error) {
 	l := &logFile{disk: disk, path: path}
 	err := rewindLog(disk, path, step)
-	return l, errors.Join(err, l.open())
+	if oerr := l.open(); oerr != nil {
+		err = oerr
+	}
+	return l, err
 }
 
 func (l *logFile) open() (err error) {

@@ -243,7 +243,7 @@ func open(ctx context.Context, j Job) (*loop, error) {
 	if errors.Is(err, durable.ErrNotRegular) || errors.Is(err, durable.ErrOutside) {
 		return l, sentence.Errorf("the run's log cannot be written: %w", err)
 	}
-	l.logged(err) // a disk that fails costs lines of the log, and not the run
+	l.logged(err)            // a disk that fails costs lines of the log, and not the run
 	for _, r := range recs { // a roll-back since the checkpoint lowered the rate, and the checkpoint cannot know
 		if r.Event == eventRollback && r.Step == l.step && r.LRScale > 0 {
 			l.c.LRScale, l.c.Rollbacks = r.LRScale, r.Rollbacks
