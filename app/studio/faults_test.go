@@ -2,6 +2,7 @@ package studio
 
 import (
 	"context"
+	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"unnoise/app/events"
 	"unnoise/app/workspace"
+	"unnoise/runtime/durable"
 )
 
 // listed makes a workspace with one dataset and closes it.
@@ -132,4 +135,50 @@ func TestMoveLeavesAWholeIndex(t *testing.T) {
 	st, err := os.Stat(to)
 	require.NoError(t, err)
 	require.Equal(t, fs.FileMode(0o700), st.Mode().Perm())
+}
+
+// TestStartTidiesThings holds that what killed processes left goes with the next start, of a subcommand too, wherever in
+// the workspace it lies, and nothing else does.
+func TestStartTidiesThings(t *testing.T) {
+	dir := listed(t)
+	places := []string{".", "datasets", "datasets/fish", "runs", "galleries", "galleries/g", "models", ".cache"}
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "galleries", "g"), 0o777))
+	for _, p := range places {
+		for _, n := range []string{durable.TempPrefix + "x-0badcafe", ".tmp-mine", ".tmp-report-20261126"} {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, p, n), nil, 0o600))
+		}
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, p, durable.TempPrefix+"folder-0badcafe", "sub"), 0o777))
+	}
+	s, err := Attach(t.Context(), dir)
+	require.NoError(t, err)
+	require.NoError(t, s.Close(context.Background()))
+	for _, p := range places {
+		left, err := filepath.Glob(filepath.Join(dir, p, ".tmp-*"))
+		require.NoError(t, err)
+		require.Equal(t, []string{filepath.Join(dir, p, ".tmp-mine"), filepath.Join(dir, p, ".tmp-report-20261126")}, left)
+	}
+}
+
+// TestNotesStayInTheWorkspace holds that a note that came with a workspace has nothing removed elsewhere.
+func TestNotesStayInTheWorkspace(t *testing.T) {
+	dir := listed(t)
+	outside := t.TempDir()
+	victim := filepath.Join(outside, durable.TempPrefix+"x-0badcafe")
+	require.NoError(t, os.Mkdir(victim, 0o777))
+	notes := filepath.Join(dir, ".cache", "unfinished")
+	require.NoError(t, os.MkdirAll(notes, 0o777))
+	require.NoError(t, os.Symlink(outside, filepath.Join(dir, "galleries", "link")))
+	for i, place := range []string{outside, filepath.Join(dir, "..", filepath.Base(dir), "galleries", "link"), filepath.Join(dir, "galleries", "link")} {
+		b, err := json.Marshal(unfinished{What: events.T("Import"), Dir: place})
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(notes, strings.Repeat("a", i+1)+".json"), b, 0o600))
+	}
+	s, err := Attach(t.Context(), dir)
+	require.NoError(t, err)
+	require.Len(t, s.Unheard(), 3)
+	require.NoError(t, s.Close(context.Background()))
+	require.DirExists(t, victim)
+	left, err := os.ReadDir(notes)
+	require.NoError(t, err)
+	require.Empty(t, left)
 }

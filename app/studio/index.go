@@ -14,6 +14,7 @@ import (
 	"unnoise/app/events"
 	"unnoise/app/library"
 	"unnoise/app/workspace"
+	"unnoise/pipeline/train"
 	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
@@ -79,7 +80,17 @@ const debris = 24 * time.Hour
 func sweep(e *env) error {
 	return e.below(func(d durable.Disk) error {
 		var errs []error
-		for _, dir := range []string{".", "datasets", "models", "runs", "galleries", ".trash", ".cache"} {
+		dirs := []string{".", "datasets", "models", "runs", "galleries", ".trash", ".cache"}
+		// A dataset's decoded pictures are written within it, and it is not looked at again for that.
+		for _, pattern := range []string{"datasets/*", "datasets/*/*"} {
+			found, _ := fs.Glob(d.Root.FS(), pattern)
+			for _, f := range found {
+				if st, err := d.Root.Lstat(filepath.FromSlash(f)); err == nil && st.IsDir() && !durable.IsTemp(filepath.Base(f)) {
+					dirs = append(dirs, filepath.FromSlash(f))
+				}
+			}
+		}
+		for _, dir := range dirs {
 			if err := d.Tidy(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				errs = append(errs, err)
 			}
@@ -92,6 +103,20 @@ func sweep(e *env) error {
 			}
 		}
 		return errors.Join(errs...)
+	})
+}
+
+// tidyThing removes what processes that died left in a thing that has changed. What cannot be tidied is left.
+func (e *env) tidyThing(k kind, id string) {
+	rel, ok := e.within(filepath.Join(k.dir, id))
+	if !ok || e.ws.ReadOnly() {
+		return
+	}
+	_ = e.below(func(d durable.Disk) error {
+		for _, dir := range append([]string{"."}, k.within...) {
+			_ = d.Tidy(filepath.Join(rel, dir))
+		}
+		return nil
 	})
 }
 
@@ -129,6 +154,7 @@ type kind struct {
 	remove  func(ctx context.Context, ids ...string) error
 	active  func(ctx context.Context) ([]string, error) // those that may change without notice
 	changed func(id string) Event
+	within  []string // folders within each in which files are written
 }
 
 func (c *core) kinds(e *env) []kind {
@@ -142,7 +168,7 @@ func (c *core) kinds(e *env) []kind {
 		{
 			dir:     e.ws.Runs(),
 			indexed: e.lib.RunStamps, stamp: runStamp, read: c.indexRun, remove: e.lib.DeleteRuns,
-			active:  e.lib.ActiveRuns,
+			active: e.lib.ActiveRuns, within: []string{train.SampleDir, train.CheckpointDir},
 			changed: func(id string) Event { return events.RunsChanged{Run: id} },
 		},
 		{
@@ -296,6 +322,7 @@ func (c *core) compare(ctx context.Context, e *env, all bool, m *meter) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		e.tidyThing(t.k, t.id)
 		if err := t.k.read(ctx, e, t.id, t.stamp); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
