@@ -82,7 +82,7 @@ func (p *picker) build() {
 	}, func(i widget.ListItemID, o fyne.CanvasObject) {
 		row, f := o.(*fyne.Container), p.found[i]
 		text, icon := row.Objects[0].(*widget.Label), row.Objects[1].(*kit.Icon)
-		imp, res := widget.MediumImportance, fyne.Resource(theme.FileIcon())
+		imp, res := widget.MediumImportance, theme.FileIcon()
 		if f.folder {
 			res = theme.FolderIcon()
 		} else if !p.takes(f.name) {
