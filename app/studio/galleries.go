@@ -881,7 +881,7 @@ func (s galleryService) Nearest(ctx context.Context, ref Ref, k int, progress Pr
 	}
 	c, h, w := cache.Shape()
 	if b := img.Bounds(); b.Dx() != w || b.Dy() != h {
-		return nil, sentence.Errorf("the image has %d×%d pixels and the training images %d×%d: they cannot be compared", b.Dx(), b.Dy(), w, h)
+		return nil, sentence.Errorf("the image has %d × %d pixels and the training images %d × %d: they cannot be compared", b.Dx(), b.Dy(), w, h)
 	}
 	x := make([]float32, cache.Dim())
 	if err := picture.ToCHW(x, img, c); err != nil {

@@ -57,7 +57,7 @@ func (a *app) printBench(r bench.Result) {
 	ms := func(t bench.Times) string {
 		return fmt.Sprintf("%.1f ms (%.1f to %.1f)", 1e3*t.Median, 1e3*t.Min, 1e3*t.Max)
 	}
-	p("%s, %s weights, %d×%d×3, %d threads", r.Preset, humanize.Comma(int64(r.Params)), r.Size, r.Size, r.Threads)
+	p("%s, %s weights, %d × %d × 3, %d threads", r.Preset, humanize.Comma(int64(r.Params)), r.Size, r.Size, r.Threads)
 	p("%-34s %.0f GFLOPS", "Matrix products", r.SGEMMGFLOPS)
 	p("%-34s %s, %.0f GFLOPS, %.0f %% of matrix products", fmt.Sprintf("Training step of %d pictures", r.Batch), ms(r.Step), r.StepGFLOPS, 100*r.StepShare)
 	p("%-34s %s", "Memory of training", humanize.Bytes(uint64(r.StepMemory)))

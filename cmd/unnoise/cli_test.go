@@ -586,7 +586,7 @@ func TestScan(t *testing.T) {
 	before := snapshot(t, dir)
 	code, stdout, stderr := cli("scan", dir)
 	require.Zero(t, code, stderr)
-	for _, want := range []string{"5 usable pictures", "cat", "dog", "8×8", "cat/bad.jpg: ", "--size 8 --channels 3"} {
+	for _, want := range []string{"5 usable pictures", "cat", "dog", "8 × 8", "cat/bad.jpg: ", "--size 8 --channels 3"} {
 		require.Contains(t, stdout, want)
 	}
 	code, stdout, _ = cli("scan", dir, "--json")
@@ -674,7 +674,7 @@ func TestImport(t *testing.T) {
 	code, stdout, stderr := cli("import", out, "--workspace", ws, "--name", "Pets")
 	require.Zero(t, code, stderr)
 	require.Contains(t, stdout, "model:")
-	require.Contains(t, stdout, "8×8×3")
+	require.Contains(t, stdout, "8 × 8 × 3")
 	models, err := os.ReadDir(filepath.Join(ws, "models"))
 	require.NoError(t, err)
 	require.Len(t, models, 1)

@@ -77,7 +77,7 @@ func (a *app) printReport(rep *data.Report) {
 	}
 	p("Sizes:")
 	for _, s := range rep.Sizes[:min(5, len(rep.Sizes))] {
-		p("  %-20s %d", fmt.Sprintf("%d×%d", s.Width, s.Height), s.Count)
+		p("  %-20s %d", fmt.Sprintf("%d × %d", s.Width, s.Height), s.Count)
 	}
 	if n := len(rep.Sizes); n > 5 {
 		p("  and %d other sizes", n-5)

@@ -309,7 +309,7 @@ func (a *app) newRun(cmd *cobra.Command, f trainFlags) error {
 	if err != nil {
 		return err
 	}
-	a.progress.line("%d pictures, %d set aside%s; %s of %d×%d×%d with %s weights; run in %s", len(rep.Items), len(rep.Bad), classNote(rep),
+	a.progress.line("%d pictures, %d set aside%s; %s of %d × %d × %d with %s weights; run in %s", len(rep.Items), len(rep.Bad), classNote(rep),
 		info.Model.Preset, o.Preprocess.Width, o.Preprocess.Height, o.Preprocess.Channels, humanize.Comma(int64(info.Model.UNet.NumParams())), r.Dir)
 	return a.trainRun(ctx, r, f.compute, rep)
 }

@@ -99,7 +99,7 @@ func (a *app) modelImport() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.printf("%s: %s weights, pictures of %d×%d×%d\n", m.ID, humanize.Comma(m.Params), m.Width, m.Height, m.Channels)
+			a.printf("%s: %s weights, pictures of %d × %d × %d\n", m.ID, humanize.Comma(m.Params), m.Width, m.Height, m.Channels)
 			for _, n := range m.Notes {
 				a.printf("%s\n", n)
 			}

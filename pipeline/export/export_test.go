@@ -103,7 +103,7 @@ func TestDiffusers(t *testing.T) {
 
 func TestReadme(t *testing.T) {
 	plain := readme(spec(t, nil), "DDPMScheduler")
-	require.Contains(t, plain, "8×12 pixels")
+	require.Contains(t, plain, "8 × 12 pixels")
 	require.Contains(t, plain, "DDPMPipeline.from_pretrained")
 	require.NotContains(t, plain, "label")
 	edm := readme(spec(t, func(o *model.Options) { o.Objective = "edm" }), "EDMEulerScheduler")

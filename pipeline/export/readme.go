@@ -14,7 +14,7 @@ func readme(spec model.Spec, scheduler string) string {
 	var b strings.Builder
 	say := func(format string, a ...any) { fmt.Fprintf(&b, format+"\n", a...) }
 	say("# A diffusion model trained with Unnoise\n")
-	say("It draws pictures of %d×%d pixels with %d channel(s): a `UNet2DModel` of %d parameters, objective %s, noise schedule %s.",
+	say("It draws pictures of %d × %d pixels with %d channel(s): a `UNet2DModel` of %d parameters, objective %s, noise schedule %s.",
 		w, h, c, spec.UNet.NumParams(), spec.Objective, spec.ScheduleName())
 	say("The files are those of [diffusers](https://github.com/huggingface/diffusers) %s: `pip install torch diffusers`.", diffusersVersion)
 	if spec.Objective != diffusion.ObjectiveEDM && !spec.Conditional() {

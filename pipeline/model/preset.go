@@ -119,7 +119,7 @@ func (p Preset) levels(w, h int) (channels []int, attends int) {
 // (below 2: unconditional). The error wraps ErrOption.
 func (p Preset) UNet(w, h, pixelChannels, labels int) (unet.Config, error) {
 	if w < 1 || h < 1 || w > maxSide || h > maxSide {
-		return unet.Config{}, Unusable("width", "a picture size of %d×%d pixels cannot be used: each side must be between 1 and %d", w, h, maxSide)
+		return unet.Config{}, Unusable("width", "a picture size of %d × %d pixels cannot be used: each side must be between 1 and %d", w, h, maxSide)
 	}
 	if pixelChannels != 1 && pixelChannels != 3 && pixelChannels != 4 {
 		return unet.Config{}, Unusable("channels", "%d channels cannot be used: choose 1 (gray), 3 (colour) or 4 (colour with transparency)", pixelChannels)

@@ -81,7 +81,7 @@ func (s Spec) Validate() error {
 	w, h := s.UNet.Size()
 	pp := s.Preprocess
 	if pp.Width != w || pp.Height != h || pp.Channels != s.UNet.InChannels || s.UNet.InChannels != s.UNet.OutChannels {
-		return sentence.Errorf("the model description contradicts itself: pictures of %d×%d×%d for a network of %d×%d×%d→%d",
+		return sentence.Errorf("the model description contradicts itself: pictures of %d × %d × %d for a network of %d × %d × %d→%d",
 			pp.Width, pp.Height, pp.Channels, w, h, s.UNet.InChannels, s.UNet.OutChannels)
 	}
 	embeds := 0

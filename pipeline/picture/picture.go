@@ -93,10 +93,10 @@ func checkCHW(n, c, h, w int) error {
 		return sentence.Errorf("a picture has 1, 3 or 4 channels, not %d", c)
 	}
 	if h < 1 || w < 1 || h > MaxPixels/w {
-		return sentence.Errorf("a picture cannot be %d×%d", w, h)
+		return sentence.Errorf("a picture cannot be %d × %d", w, h)
 	}
 	if n != c*h*w {
-		return sentence.Errorf("%d values cannot be a %d×%d picture of %d channels", n, w, h, c)
+		return sentence.Errorf("%d values cannot be a %d × %d picture of %d channels", n, w, h, c)
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func Scale(img image.Image, factor int) (image.Image, error) {
 	b := img.Bounds()
 	w, h := b.Dx(), b.Dy()
 	if w < 1 || h < 1 || factor > MaxPixels || w*factor > MaxPixels/factor/h {
-		return nil, sentence.Errorf("a %d×%d picture cannot be enlarged %d times: the limit is %d pixels", w, h, factor, MaxPixels)
+		return nil, sentence.Errorf("a %d × %d picture cannot be enlarged %d times: the limit is %d pixels", w, h, factor, MaxPixels)
 	}
 	if _, bytes, _ := pixels(img); bytes == 0 {
 		m := image.NewNRGBA(image.Rect(0, 0, w, h))
@@ -176,7 +176,7 @@ func Read(path string) (image.Image, error) {
 	defer func() { _ = f.Close() }()
 	cfg, err := png.DecodeConfig(f)
 	if err == nil && (cfg.Width < 1 || cfg.Height < 1 || cfg.Height > MaxPixels/cfg.Width) {
-		err = sentence.Errorf("it claims %d×%d pixels, more than %d", cfg.Width, cfg.Height, MaxPixels)
+		err = sentence.Errorf("it claims %d × %d pixels, more than %d", cfg.Width, cfg.Height, MaxPixels)
 	}
 	if err == nil {
 		_, err = f.Seek(0, 0)

@@ -70,7 +70,7 @@ func Verify(path string) (Meta, error) {
 func verify(r io.ReadSeeker) (Meta, error) {
 	cfg, err := png.DecodeConfig(bufio.NewReader(r))
 	if err == nil && (cfg.Width < 1 || cfg.Height < 1 || cfg.Height > MaxPixels/cfg.Width) {
-		err = sentence.Errorf("it claims %d×%d pixels, more than %d", cfg.Width, cfg.Height, MaxPixels)
+		err = sentence.Errorf("it claims %d × %d pixels, more than %d", cfg.Width, cfg.Height, MaxPixels)
 	}
 	if err != nil {
 		return Meta{}, err

@@ -241,10 +241,10 @@ func (c Config) Validate() error {
 	w, h := c.Size()
 	f := c.Factor()
 	if w < 1 || h < 1 || w > maxSide || h > maxSide {
-		return bad("sample_size must lie in 1…%d, not %d×%d", maxSide, w, h)
+		return bad("sample_size must lie in 1…%d, not %d × %d", maxSide, w, h)
 	}
 	if w%f != 0 || h%f != 0 {
-		return bad("%d levels need a width and height that are multiples of %d, and %d×%d is not; the nearest is %d×%d",
+		return bad("%d levels need a width and height that are multiples of %d, and %d × %d is not; the nearest is %d × %d",
 			n, f, w, h, nearest(w, f), nearest(h, f))
 	}
 	if c.TimeEmbeddingType != "positional" && c.TimeEmbeddingType != "fourier" {

@@ -240,7 +240,7 @@ func (t *imagesTab) fillPane() {
 func channelName(n int) string {
 	switch n {
 	case 1:
-		return lang.L("grey")
+		return lang.L("gray")
 	case 3:
 		return lang.L("colour")
 	case 4:

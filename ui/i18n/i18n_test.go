@@ -390,3 +390,22 @@ func TestApplyChangesTheLanguage(t *testing.T) {
 	require.Equal(t, "3 张图片", lang.N("{{.N}} image", 3, map[string]any{"N": 3}))
 	require.ErrorContains(t, Apply("xx"), "no translation")
 }
+
+// One thing has one name, and is written in one way: what else people might call it is not in our texts.
+func TestGlossary(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "resources", "translations", "en.json"))
+	require.NoError(t, err)
+	for name, other := range map[string]string{
+		"DPM-Solver++":   `(?i)\bDPM(\+\+|-?solver([^+]|$))`,
+		"gray":           `(?i)\bgrey`,
+		"held-out":       `(?i)\bheld out loss|\bvalidation loss|\btest loss`,
+		"checkpoint":     `(?i)\bcheck point|\bsnapshot`,
+		"dataset":        `(?i)\bdata set`,
+		"33 × 64":        `[0-9}]×|×[0-9{]|[0-9}] ?x ?[0-9{]`,
+		"run, training":  `(?i)\bexperiment`,
+		"gallery":        `(?i)\balbum`,
+		"moving average": `(?i)\brunning average`,
+	} {
+		require.Empty(t, regexp.MustCompile(other).FindAllString(string(raw), -1), "our word is %q", name)
+	}
+}
