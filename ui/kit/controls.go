@@ -3,6 +3,7 @@ package kit
 import (
 	"fyne.io/fyne/v2"
 	"fyne.io/fyne/v2/container"
+	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
 )
 
@@ -72,6 +73,21 @@ func NewSelect(options []string, changed func(string)) *Select {
 	s.Options, s.OnChanged, s.PlaceHolder = options, changed, "–"
 	s.ExtendBaseWidget(s)
 	return s
+}
+
+// widestSelect is how wide a choice asks to be for its longest option; where there is more room, it takes it.
+const widestSelect = 190
+
+// MinSize leaves room for the options, of which Fyne regards the place holder alone.
+func (s *Select) MinSize() fyne.Size {
+	s.ExtendBaseWidget(s)
+	size := s.Select.MinSize()
+	holder := fyne.MeasureText(s.PlaceHolder, theme.TextSize(), fyne.TextStyle{}).Width
+	room := size.Width - holder
+	for _, o := range s.Options {
+		size.Width = max(size.Width, min(room+fyne.MeasureText(o, theme.TextSize(), fyne.TextStyle{}).Width, widestSelect))
+	}
+	return size
 }
 
 // TypedKey implements fyne.Focusable.
