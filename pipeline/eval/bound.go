@@ -74,8 +74,10 @@ func VariationalBound(ctx context.Context, net model.Net, spec model.Spec, cache
 	if !ok {
 		return nil, nil
 	}
-	b := bounder{o: o, spec: spec, cache: cache, chain: vp.Schedule(), q: newQuestions(net, spec),
-		eps: make([]float32, spec.Dim()), predicted: make([]float32, spec.Dim())}
+	b := bounder{
+		o: o, spec: spec, cache: cache, chain: vp.Schedule(), q: newQuestions(net, spec),
+		eps: make([]float32, spec.Dim()), predicted: make([]float32, spec.Dim()),
+	}
 	plan, err := b.pilot(ctx, idx)
 	if err != nil {
 		return nil, err
