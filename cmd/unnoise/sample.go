@@ -280,8 +280,11 @@ of them make the interval narrower, down to what the choice of pictures leaves.`
 				a.printf("%12.4g %12.5f\n", l.Sigma, l.Loss)
 			}
 			if b := ev.Bound; b != nil {
-				a.printf("At most %.3f bits per dimension, 95 %% confidence %.3f to %.3f: prior %.4f, steps %.3f, decoder %.3f\n",
-					b.BitsPerDim, b.Low, b.High, b.Prior, b.Steps, b.Decoder)
+				interval := fmt.Sprintf("95 %% confidence %.3f to %.3f", b.Low, b.High)
+				if b.StandardError == 0 {
+					interval = "one picture tells no interval"
+				}
+				a.printf("At most %.3f bits per dimension, %s: prior %.4f, steps %.3f, decoder %.3f\n", b.BitsPerDim, interval, b.Prior, b.Steps, b.Decoder)
 				if b.DecoderStep > 0 {
 					a.printf("The decoder sets out from step %d: the model tells nearly clean pictures too badly for the steps below\n", b.DecoderStep)
 				}

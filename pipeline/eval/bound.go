@@ -89,7 +89,10 @@ func VariationalBound(ctx context.Context, net model.Net, spec model.Spec, cache
 	transitions = min(transitions, b.chain.T()-1-plan.from)
 	prior, steps, decoder := make([]float64, len(idx)), make([]float64, len(idx)), make([]float64, len(idx))
 	for i, img := range idx {
-		p := b.picture(img, "bound")
+		p, err := b.picture(img, "bound")
+		if err != nil {
+			return nil, err
+		}
 		x0 := p.x0
 		prior[i] = diffusion.PriorKL(x0, b.chain.Level(b.chain.T()-1), vp.PriorStd())
 		for _, d := range plan.draw(transitions, rng.New(o.Seed, p.purpose, p.name)) {
@@ -100,7 +103,7 @@ func VariationalBound(ctx context.Context, net model.Net, spec model.Spec, cache
 				return nil, err
 			}
 		}
-		err := b.ask(ctx, p, plan.from, func(predicted []float32) { decoder[i] = diffusion.DecoderNLL(x0, predicted, plan.std) })
+		err = b.ask(ctx, p, plan.from, func(predicted []float32) { decoder[i] = diffusion.DecoderNLL(x0, predicted, plan.std) })
 		if err != nil {
 			return nil, err
 		}
@@ -153,16 +156,18 @@ type asked struct {
 	name    uint64
 }
 
-func (b *bounder) picture(img int, purpose string) asked {
+func (b *bounder) picture(img int, purpose string) (asked, error) {
 	p := asked{x0: make([]float32, b.spec.Dim()), class: b.o.Class(img), purpose: purpose}
-	b.cache.Read(img, p.x0)
+	if err := b.cache.Read(img, p.x0); err != nil {
+		return asked{}, err
+	}
 	h := fnv.New64a()
 	for _, v := range p.x0 {
 		bits := math.Float32bits(v)
 		_, _ = h.Write([]byte{byte(bits), byte(bits >> 8), byte(bits >> 16), byte(bits >> 24)})
 	}
 	p.name = h.Sum64()
-	return p
+	return p, nil
 }
 
 // ask hands then the network's prediction of x0 at timestep t, now or later.
@@ -214,7 +219,10 @@ func (b *bounder) pilot(ctx context.Context, idx []int) (plan, error) {
 	dim, n := float64(b.spec.Dim()), float64(len(pictures))
 	sums, squares := make([]float64, len(at)), make([]float64, len(at)) // of |x0 − x̂0|²
 	for _, img := range pictures {
-		p := b.picture(img, "bound pilot")
+		p, err := b.picture(img, "bound pilot")
+		if err != nil {
+			return plan{}, err
+		}
 		for k, t := range at {
 			err := b.ask(ctx, p, t, func(predicted []float32) {
 				e := MSE(p.x0, predicted) * dim

@@ -254,13 +254,13 @@ func readFiles(paths []string, cfg unet.Config) ([]float32, error) {
 		}
 	}
 	flat := make([]float32, cfg.NumParams())
-	for i, p := range parts {
+	for _, p := range parts {
 		err := p.header.ReadData(p.file, func(t safetensors.Info) ([]float32, error) {
 			to := place[t.Name]
 			return flat[to.Offset : to.Offset+to.Len()], nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", paths[i], err)
+			return nil, fmt.Errorf("%s: %w", p.file.Name(), err)
 		}
 	}
 	for _, v := range flat {
