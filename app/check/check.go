@@ -247,6 +247,7 @@ func (c *checker) run(ctx context.Context, dir string) error {
 	}
 	c.runInfo(dir, mend)
 	c.runStatus(dir, mend)
+	c.runPictures(dir, mend)
 	c.runLog(dir, len(steps) > 0, mend)
 	if err := c.pictures(ctx, filepath.Join(dir, train.SampleDir), sentence.T("It is a picture of how training went, and nothing rests on it.")); err != nil {
 		return err
@@ -291,6 +292,19 @@ func (c *checker) runStatus(dir string, mend mender) {
 	default:
 		mend(path, err, sentence.T("Where the run stands, its checkpoints say."), func() error {
 			return keeping(path, func(string) error { return runs.WriteStatus(dir) })
+		})
+	}
+}
+
+func (c *checker) runPictures(dir string, mend mender) {
+	path := filepath.Join(dir, runs.PicturesName)
+	switch err := runs.CheckPictures(dir); {
+	case err == nil:
+	case unread(err):
+		c.found(path, Unread, err, again(err))
+	default:
+		mend(path, err, sentence.T("It names the pictures that the run was trained on, and those decoded for it tell the same."), func() error {
+			return keeping(path, func(string) error { return runs.WritePictures(dir) })
 		})
 	}
 }

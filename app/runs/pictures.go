@@ -1,12 +1,19 @@
 package runs
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 
 	"unnoise/app/disk"
 	"unnoise/pipeline/data"
+	"unnoise/runtime/durable"
 	"unnoise/runtime/sentence"
 )
 
@@ -22,6 +29,7 @@ const (
 // the decoded pictures are dropped.
 type pictures struct {
 	Version int       `json:"version"`
+	SHA256  string    `json:"sha256"` // of the file with this one empty
 	Trained []picture `json:"trained"`
 	Held    []picture `json:"held_out"`
 }
@@ -64,14 +72,9 @@ func (r *Run) remember(c *data.Cache) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(r.Dir, PicturesName)
-	var before pictures
-	switch err := disk.ReadJSON(path, maxPictures, &before); {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
+	before, err := readPictures(r.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errPictures) { // what is damaged is of no use
 		return err
-	case before.Version > picturesVersion:
-		return newer(path, before.Version)
 	}
 	have := make(map[picture]bool, len(now.Trained))
 	for _, p := range now.Trained {
@@ -91,28 +94,94 @@ func (r *Run) remember(c *data.Cache) error {
 			now.Held = append(now.Held, p)
 		}
 	}
-	if err := disk.WriteJSON(path, now); err != nil {
+	return now.write(r.Dir)
+}
+
+// errPictures marks a list of pictures that is damaged.
+var errPictures = sentence.Errorf("the run's list of pictures is damaged")
+
+func (p pictures) bytes() ([]byte, error) {
+	p.SHA256 = ""
+	b, err := json.Marshal(p)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(b)
+	p.SHA256 = hex.EncodeToString(sum[:])
+	return json.Marshal(p)
+}
+
+func (p pictures) write(dir string) error {
+	b, err := p.bytes()
+	if err == nil {
+		err = durable.WriteFile(filepath.Join(dir, PicturesName), func(w io.Writer) error {
+			_, err := w.Write(b)
+			return err
+		})
+	}
+	if err != nil {
 		return sentence.Errorf("the run's list of pictures cannot be written: %w", err)
 	}
 	return nil
 }
 
-func newer(path string, version int) error {
-	return sentence.T("{{.Path}} has version {{.Version}}, and this program reads up to {{.Known}}: use a newer Unnoise", "Path", path, "Version", version, "Known", picturesVersion)
+// readPictures reads the list of a run's pictures. The error is fs.ErrNotExist where there is none, as with runs of older versions.
+func readPictures(dir string) (p pictures, err error) {
+	path := filepath.Join(dir, PicturesName)
+	b, err := durable.ReadFile(path, maxPictures)
+	if err != nil {
+		return p, err
+	}
+	if err := json.Unmarshal(b, &p); err != nil || p.Version < 1 {
+		return pictures{}, fmt.Errorf("%w: %s", errPictures, path)
+	}
+	if p.Version > picturesVersion {
+		return p, sentence.T("{{.Path}} has version {{.Version}}, and this program reads up to {{.Known}}: use a newer Unnoise",
+			"Path", path, "Version", p.Version, "Known", picturesVersion).Because(disk.ErrNewer)
+	}
+	if want, err := p.bytes(); err != nil || !bytes.Equal(b, want) {
+		return pictures{}, fmt.Errorf("%w: %s", errPictures, path)
+	}
+	return p, nil
+}
+
+// CheckPictures says what is wrong with the list of a run's pictures; nothing is, where there is none.
+func CheckPictures(dir string) error {
+	_, err := readPictures(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// WritePictures lists the pictures of a run anew, by those that were decoded for it.
+func WritePictures(dir string) error {
+	r, err := Open(dir)
+	if err != nil {
+		return err
+	}
+	c, err := r.trainedOn(r.Info().Data)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		return sentence.Errorf("the pictures that were decoded for the run %s are not there any more", dir)
+	}
+	p, err := picturesOf(c, r.Info().Train.Holdout())
+	if err := errors.Join(err, c.Close()); err != nil {
+		return err
+	}
+	return p.write(dir)
 }
 
 // past is what is known of the pictures that the run was trained on: as it noted them, else as they were decoded for it; nil where
 // both are gone.
 func (r *Run) past() (*pictures, error) {
-	path := filepath.Join(r.Dir, PicturesName)
-	var p pictures
-	err := disk.ReadJSON(path, maxPictures, &p)
+	p, err := readPictures(r.Dir)
 	switch {
-	case err == nil && p.Version > picturesVersion:
-		return nil, newer(path, p.Version)
 	case err == nil:
 		return &p, nil
-	case !errors.Is(err, fs.ErrNotExist):
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errPictures):
 		return nil, err
 	}
 	c, err := r.trainedOn(r.Info().Data)

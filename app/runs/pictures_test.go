@@ -264,3 +264,29 @@ func TestRuleOfOlderRuns(t *testing.T) {
 	_, err = Open(r.Dir)
 	require.ErrorContains(t, err, "use a newer Unnoise")
 }
+
+// Every turned bit is found; a damaged list is not believed, and is written anew from the decoded pictures.
+func TestDamagedListOfPictures(t *testing.T) {
+	r := newRun(t)
+	require.NoError(t, r.Update(func(i *Info) { i.Train.Steps = 1 }))
+	require.NoError(t, CheckPictures(r.Dir), "there is none yet")
+	_, err := r.Train(t.Context(), Options{})
+	require.NoError(t, err)
+	path := filepath.Join(r.Dir, PicturesName)
+	good, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, CheckPictures(r.Dir))
+	for i := range good {
+		bad := bytes.Clone(good)
+		bad[i] ^= 1 << (i % 8)
+		require.NoError(t, os.WriteFile(path, bad, 0o644))
+		require.Error(t, CheckPictures(r.Dir), "byte %d", i)
+	}
+	p, err := r.past()
+	require.NoError(t, err)
+	require.NotEmpty(t, p.Trained, "the decoded pictures tell the same")
+	require.NoError(t, WritePictures(r.Dir))
+	anew, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, good, anew)
+}

@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"unnoise/app/runs"
 )
 
 // checked runs check --json on a run and returns what it printed and the exit code.
@@ -148,7 +151,7 @@ func TestCheckTellsNewerFilesFromDamagedOnes(t *testing.T) {
 	path := filepath.Join(run, "run.json")
 	b, err := os.ReadFile(path)
 	require.NoError(t, err)
-	newer := bytes.Replace(b, []byte(`"version": 1`), []byte(`"version": 9`), 1)
+	newer := bytes.Replace(b, []byte(fmt.Sprintf(`"version": %d`, runs.Version)), []byte(`"version": 9`), 1)
 	require.NotEqual(t, b, newer)
 	require.NoError(t, os.WriteFile(path, newer, 0o666))
 	res, code := checked(t, "--run", run, "--repair")

@@ -26,6 +26,7 @@ import (
 	"unnoise/pipeline/eval"
 	"unnoise/pipeline/picture"
 	"unnoise/pipeline/train"
+	"unnoise/resources/demo"
 	"unnoise/runtime/durable"
 )
 
@@ -389,16 +390,33 @@ func TestEval(t *testing.T) {
 	data := filepath.Join(filepath.Dir(run), "pictures")
 	var ev struct {
 		HeldOut bool `json:"held_out"`
+		LeftOut int  `json:"left_out"`
 		Images  int
 		Loss    float64
 		Levels  []struct{ Sigma, Loss float64 }
 		Bound   eval.Bound
 	}
-	// A copy of the pictures has the same content but other dates, so to the run it is another folder: all of it counts.
+	// A copy of the pictures is the same pictures: what the run was trained on is left out of it.
 	code, stdout, stderr := cli("eval", "--run", run, "--data", data, "--json")
 	require.Zero(t, code, stderr)
 	require.NoError(t, json.Unmarshal([]byte(stdout), &ev))
-	require.Equal(t, 24, ev.Images)
+	require.True(t, ev.HeldOut)
+	require.Equal(t, 24, ev.Images+ev.LeftOut)
+	require.Less(t, ev.Images, 24)
+	// Of pictures that it never had, all are measured on.
+	fresh := filepath.Join(t.TempDir(), "fresh")
+	drawn := t.TempDir()
+	require.NoError(t, demo.Write(t.Context(), drawn, 24, 99))
+	for i, class := range []string{"cat", "dog"} {
+		require.NoError(t, os.CopyFS(filepath.Join(fresh, class), os.DirFS(filepath.Join(drawn, demo.Classes()[i]))))
+	}
+	code, stdout, stderr = cli("eval", "--run", run, "--data", fresh, "--json")
+	require.Zero(t, code, stderr)
+	ev.LeftOut = 0
+	require.NoError(t, json.Unmarshal([]byte(stdout), &ev))
+	require.False(t, ev.HeldOut)
+	require.Zero(t, ev.LeftOut)
+	require.Equal(t, 12, ev.Images)
 	require.Len(t, ev.Levels, 8)
 	require.Positive(t, ev.Loss)
 	require.Positive(t, ev.Bound.Prior)
@@ -416,13 +434,14 @@ func TestEval(t *testing.T) {
 	require.Equal(t, stdout, again)
 	code, stdout, _ = cli("eval", "--run", run, "--data", data)
 	require.Zero(t, code)
-	require.Contains(t, stdout, "on 24 pictures: loss")
+	require.Contains(t, stdout, "held-out pictures (")
+	require.Contains(t, stdout, "that it was trained on are left out): loss")
 	require.Contains(t, stdout, "bits per dimension")
 	require.Contains(t, stdout, "95 % confidence")
 	// The noise is the seed's and not the run's; checkpoint, weights and effort are chosen.
 	printed := map[string]bool{}
 	for _, more := range [][]string{nil, {"--seed", "1"}, {"--transitions", "2"}, {"--raw"}, {"--checkpoint", "3", "--raw", "--transitions", "3"}} {
-		code, stdout, stderr = cli(append([]string{"eval", "--run", run, "--data", data, "--json"}, more...)...)
+		code, stdout, stderr = cli(append([]string{"eval", "--run", run, "--data", fresh, "--json"}, more...)...)
 		require.Zero(t, code, stderr)
 		printed[stdout] = true
 	}
