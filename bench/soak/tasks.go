@@ -446,8 +446,8 @@ func (s *site) growing(t *task, args func(n int) []string, count func(*whole) in
 		return s.start(args(n)...), nil
 	}
 	t.look = func(ctx context.Context, done bool) error {
-		if _, err := os.Stat(filepath.Join(t.dir, "runs")); errors.Is(err, fs.ErrNotExist) && !done {
-			return nil // ended before the workspace was begun
+		if _, err := os.Stat(filepath.Join(t.dir, "workspace.json")); errors.Is(err, fs.ErrNotExist) && !done && *w == (whole{dir: t.dir}) {
+			return nil // ended before the workspace was made; the next start goes on with that
 		}
 		was := count(w)
 		rep, err := w.look(ctx)
