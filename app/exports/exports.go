@@ -4,6 +4,7 @@
 package exports
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,9 @@ func Formats() []string {
 // Pictures is how many pictures a sheet or a zip has.
 const Pictures = 64
 
+// MaxScale bounds how many times a picture is enlarged.
+const MaxScale = 64
+
 // Request asks for an export.
 type Request struct {
 	Run        *runs.Run
@@ -56,6 +60,7 @@ type Request struct {
 	Out        string
 	Checkpoint int64 // step, runs.Newest or runs.Best
 	Seed       uint64
+	Scale      int // whole-number enlargement of the pictures; 0 is 1, and 2 for a GIF
 	Compute    model.Compute
 	Version    string // of the program
 	Progress   func(done, total int, what string)
@@ -78,6 +83,12 @@ func Export(ctx context.Context, r Request) error {
 	if !slices.Contains(Formats(), string(r.Format)) {
 		return fmt.Errorf("%w: %w", model.ErrOption, sentence.Errorf("there is no format %q: use one of %s", r.Format, strings.Join(Formats(), ", ")))
 	}
+	if r.Scale < 0 || r.Scale > MaxScale {
+		return fmt.Errorf("%w: %w", model.ErrOption, sentence.Errorf("pictures cannot be enlarged %d times: choose between 1 and %d", r.Scale, MaxScale))
+	}
+	if r.Scale > 0 && (r.Format == Diffusers || r.Format == ONNX) {
+		return fmt.Errorf("%w: %w", model.ErrOption, sentence.Errorf("the format %s has no pictures to enlarge: use one of %s", r.Format, strings.Join([]string{string(Grid), string(Zip), string(GIF)}, ", ")))
+	}
 	if err := durable.Vacant(r.Out); err != nil {
 		return err
 	}
@@ -96,7 +107,8 @@ func Export(ctx context.Context, r Request) error {
 	// The model's weights as they are, or as many pictures, uncompressed at worst.
 	need := int64(len(m.Weights)) * 4
 	if r.Format == Grid || r.Format == Zip {
-		need = Pictures * (int64(m.Spec.Dim()) + 2048)
+		// Enlarged, each row is there once, and a repeat costs next to nothing.
+		need = Pictures * (int64(m.Spec.Dim())*int64(max(r.Scale, 1)) + 2048)
 	}
 	if err := disk.Require(r.free(), r.Out, need, sentence.T("this export")); err != nil {
 		return err
@@ -143,7 +155,7 @@ func (r Request) pictures(ctx context.Context, m galleries.Model) error {
 		return err
 	}
 	c, h, w := m.Spec.Shape()
-	grid := picture.GridOptions{Spacing: train.GridSpacing}
+	grid := picture.GridOptions{Spacing: train.GridSpacing, Scale: r.Scale}
 	if r.Format == Grid {
 		if err := grid.Check(Pictures, w, h); err != nil {
 			return err
@@ -178,6 +190,9 @@ func (r Request) pictures(ctx context.Context, m galleries.Model) error {
 	if r.Format == Zip {
 		return picture.WriteZip(ctx, r.Out, Pictures, func(i int) (picture.Entry, error) {
 			img, err := at(i)
+			if err == nil {
+				img, err = picture.Scale(img, r.Scale)
+			}
 			return picture.Entry{Name: fmt.Sprintf("%s-%03d.png", baseName(m.Name), i), Image: img, Meta: m.Meta(set, i, r.Version)}, err
 		})
 	}
@@ -216,7 +231,7 @@ func (r Request) timeLapse(ctx context.Context) error {
 		r.Progress(i, len(files), "drawing the time-lapse")
 		return picture.Read(files[i].Path)
 	}}
-	return picture.WriteGIF(ctx, r.Out, frames, picture.Animation{Delay: 200 * time.Millisecond, Hold: 2 * time.Second, Scale: 2})
+	return picture.WriteGIF(ctx, r.Out, frames, picture.Animation{Delay: 200 * time.Millisecond, Hold: 2 * time.Second, Scale: cmp.Or(r.Scale, 2)})
 }
 
 // GridFile is a fixed-seed grid of a run.

@@ -125,8 +125,8 @@ func (s exportService) encoded(ctx context.Context, ref Ref, opt PNGOptions) ([]
 
 // enlarged is a picture at the size it is written in, with how it was made if that is asked for.
 func (s exportService) enlarged(ctx context.Context, ref Ref, opt PNGOptions) (image.Image, *picture.Meta, error) {
-	if opt.Scale < 0 || opt.Scale > maxScale {
-		return nil, nil, events.T("Choose a scale of up to {{.N}}.", "N", maxScale)
+	if opt.Scale < 0 || opt.Scale > exports.MaxScale {
+		return nil, nil, events.T("Choose a scale of up to {{.N}}.", "N", exports.MaxScale)
 	}
 	img, err := loader{s.core}.Load(ctx, ref)
 	if err != nil {
@@ -140,9 +140,6 @@ func (s exportService) enlarged(ctx context.Context, ref Ref, opt PNGOptions) (i
 	}
 	return img, nil, nil
 }
-
-// maxScale bounds how many times a picture is enlarged.
-const maxScale = 64
 
 // fileName is what a picture is called when it is written elsewhere.
 func (s exportService) fileName(ref Ref) string {
@@ -313,7 +310,7 @@ func (s exportService) Zip(ctx context.Context, refs []Ref, out string, opt PNGO
 
 // write writes an animation in one of the formats.
 func write(ctx context.Context, out string, fr picture.Frames, opt AnimationOptions, meta *picture.Meta) error {
-	if !(opt.FPS >= 0.1 && opt.FPS <= 100) || !(opt.Hold >= 0 && opt.Hold <= 30) || opt.Scale < 0 || opt.Scale > 64 {
+	if !(opt.FPS >= 0.1 && opt.FPS <= 100) || !(opt.Hold >= 0 && opt.Hold <= 30) || opt.Scale < 0 || opt.Scale > exports.MaxScale {
 		return events.T("Choose 0.1 to 100 frames per second, up to 30 seconds for the last one, and a scale up to 64.")
 	}
 	a := picture.Animation{

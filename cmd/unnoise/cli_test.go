@@ -1,18 +1,22 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
+	"image/gif"
 	"image/png"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -383,6 +387,68 @@ func TestExport(t *testing.T) {
 	}
 	require.FileExists(t, filepath.Join(dir, "sub", "model", "unet", "diffusion_pytorch_model.safetensors"))
 	refused(t, 2, `--format "bmp": choose one of diffusers, onnx, grid, zip, gif`, "export", "--run", run, "--format", "bmp", "--out", filepath.Join(dir, "x"))
+}
+
+// Enlarged by a whole factor, the pictures are those of the plain export with each pixel a square.
+func TestExportEnlarged(t *testing.T) {
+	run, dir := trainedRun(t), t.TempDir()
+	read := func(name string, args ...string) []image.Image {
+		out := filepath.Join(dir, name)
+		code, _, stderr := cli(append([]string{"export", "--run", run, "--out", out}, args...)...)
+		require.Zero(t, code, stderr)
+		var imgs []image.Image
+		switch filepath.Ext(name) {
+		case ".zip":
+			z, err := zip.OpenReader(out)
+			require.NoError(t, err)
+			defer z.Close()
+			for _, f := range z.File {
+				r, err := f.Open()
+				require.NoError(t, err)
+				img, err := png.Decode(r)
+				require.NoError(t, errors.Join(err, r.Close()))
+				imgs = append(imgs, img)
+			}
+		case ".gif":
+			f, err := os.Open(out)
+			require.NoError(t, err)
+			defer f.Close()
+			g, err := gif.DecodeAll(f)
+			require.NoError(t, err)
+			for _, m := range g.Image {
+				imgs = append(imgs, m)
+			}
+		default:
+			img, err := picture.Read(out)
+			require.NoError(t, err)
+			imgs = append(imgs, img)
+		}
+		return imgs
+	}
+	plain := read("plain.zip", "--format", "zip")
+	big := read("big.zip", "--format", "zip", "--enlarge", "3")
+	require.Len(t, plain, exports.Pictures)
+	require.Len(t, big, exports.Pictures)
+	for i, p := range plain {
+		size := p.Bounds().Size()
+		require.Equal(t, size.Mul(3), big[i].Bounds().Size())
+		for y := range 3 * size.Y {
+			for x := range 3 * size.X {
+				require.Equal(t, p.At(x/3, y/3), big[i].At(x, y))
+			}
+		}
+	}
+	side := plain[0].Bounds().Dx()
+	for k, name := range map[int]string{1: "sheet.png", 5: "sheet5.png"} {
+		sheet := read(name, "--format", "grid", "--enlarge", strconv.Itoa(k))[0]
+		require.Equal(t, 8*(side*k+train.GridSpacing)+train.GridSpacing, sheet.Bounds().Dx(), "the gaps stay as they are")
+	}
+	usual, one := read("usual.gif", "--format", "gif"), read("one.gif", "--format", "gif", "--enlarge", "1")
+	require.Equal(t, one[0].Bounds().Size().Mul(2), usual[0].Bounds().Size())
+
+	refused(t, 2, "--enlarge 0: choose between 1 and 64", "export", "--run", run, "--format", "zip", "--enlarge", "0", "--out", filepath.Join(dir, "x"))
+	refused(t, 2, "pictures cannot be enlarged 65 times", "export", "--run", run, "--format", "zip", "--enlarge", "65", "--out", filepath.Join(dir, "x"))
+	refused(t, 2, "the format onnx has no pictures to enlarge", "export", "--run", run, "--format", "onnx", "--enlarge", "2", "--out", filepath.Join(dir, "x"))
 }
 
 func TestEval(t *testing.T) {

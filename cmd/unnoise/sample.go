@@ -161,6 +161,7 @@ func (a *app) export() *cobra.Command {
 	var (
 		run, out, format string
 		checkpoint       = checkpointFlag(runs.Newest)
+		enlarge          int
 		compute          model.Compute
 	)
 	c := &cobra.Command{
@@ -174,14 +175,19 @@ func (a *app) export() *cobra.Command {
   zip        the same 64 pictures one by one
   gif        a time-lapse of the pictures sampled during training
 
+With --enlarge 8, each pixel of a picture becomes a crisp square of 8 × 8.
 Nothing that is there already is overwritten.`,
 		Example: `  unnoise export --run runs/sprites --format diffusers --out sprites-model
+  unnoise export --run runs/sprites --format zip --enlarge 8 --out sprites.zip
   unnoise export --run runs/sprites --format gif --out learning.gif`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			if !slices.Contains(exports.Formats(), format) {
 				return usage("--format %q: choose one of %s", format, strings.Join(exports.Formats(), ", "))
+			}
+			if cmd.Flags().Changed("enlarge") && enlarge < 1 {
+				return usage("--enlarge %d: choose between 1 and %d", enlarge, exports.MaxScale)
 			}
 			r, err := runs.Open(run)
 			if err != nil {
@@ -194,6 +200,7 @@ Nothing that is there already is overwritten.`,
 			}
 			err = exports.Export(ctx, exports.Request{
 				Run: r, Format: exports.Format(format), Out: out, Checkpoint: int64(checkpoint), Compute: compute, Version: version, Free: freeSpace,
+				Scale:    enlarge,
 				Progress: func(done, total int, what string) { a.progress.show(what, int64(done), int64(total), "", 0) },
 			})
 			a.progress.clear()
@@ -209,6 +216,7 @@ Nothing that is there already is overwritten.`,
 	fl.StringVar(&format, "format", "", strings.Join(exports.Formats(), ", "))
 	fl.StringVar(&out, "out", "", "file or folder to make")
 	fl.Var(&checkpoint, "checkpoint", "which checkpoint to export: its step, newest, or best by held-out loss")
+	fl.IntVar(&enlarge, "enlarge", 0, "whole factor by which pictures are enlarged, with crisp pixels (default 1; for gif 2)")
 	computeFlags(c, &compute)
 	required(c, "run", "format", "out")
 	return c
