@@ -72,6 +72,21 @@ func (l *loop) loss(ctx context.Context, idx []int) (eval.Result, error) {
 	return r, err
 }
 
+// heldTime bounds the measuring before a checkpoint that is made because a person stops or pauses the training. It usually
+// takes as long as three steps.
+const heldTime = 2 * time.Second
+
+// measureHeld measures the held-out loss for such a checkpoint, so that it can be compared with the others. Whoever stops
+// a training waits for it: what takes longer is given up, and the checkpoint has none.
+func (l *loop) measureHeld(ctx context.Context) {
+	if len(l.heldIx) == 0 || l.heldAt == l.step || l.saved == l.step || l.step == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), heldTime)
+	defer cancel()
+	_, _ = l.loss(ctx, l.heldIx) // l.heldAt tells whether it was measured
+}
+
 // grids writes the fixed-seed grids of the averaged and the raw weights at the current step.
 func (l *loop) grids(ctx context.Context) error {
 	began := time.Now()

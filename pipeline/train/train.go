@@ -80,6 +80,9 @@ func Run(ctx context.Context, j Job) (Outcome, error) {
 	if errors.Is(err, ErrDiverged) { // the network of this step is lost: the newest checkpoint is a better one
 		return Outcome{Step: max(l.saved, 0)}, err
 	}
+	if err == nil {
+		l.measureHeld(ctx)
+	}
 	// The state is that of the last finished step, whatever happened in the one after.
 	if serr := l.save(context.WithoutCancel(ctx)); serr != nil {
 		if l.saved < 0 {
@@ -484,6 +487,7 @@ func (l *loop) obey(ctx context.Context) error {
 		case doPause:
 			if !paused {
 				paused = true
+				l.measureHeld(ctx)
 				if err := l.save(ctx); err != nil {
 					l.emit(Warned{Message: sentence.T("the checkpoint of step {{.Step}} could not be saved: {{.Problem}}", "Step", l.step, "Problem", err), Cause: err})
 				}

@@ -372,6 +372,7 @@ func TestPauseSampleContinue(t *testing.T) {
 	latest, err := checkpoint.Latest(filepath.Join(j.Dir, CheckpointDir))
 	require.NoError(t, err)
 	require.EqualValues(t, 3, latest.Step, "what is paused can be sampled from its folder")
+	require.NotNil(t, latest.Held, "and compared with the others")
 	j.Control.SampleNow()
 	require.FileExists(t, <-sampled)
 	require.FileExists(t, <-sampled)
@@ -458,17 +459,21 @@ func TestCheckpointsTellTheirHeldOutLoss(t *testing.T) {
 	k.Config.KeepLast = 100
 	ctx, cancel := context.WithCancel(t.Context())
 	k.Events = func(e Event) {
-		if p, ok := e.(Progress); ok && p.Step == 12 {
+		if p, ok := e.(Progress); ok && p.Step == 13 {
 			cancel()
 		}
 	}
-	_, err = Run(ctx, k)
+	stopped, err := Run(ctx, k)
 	require.NoError(t, err)
+	require.EqualValues(t, 13, stopped.Step)
 	k.Events = nil
 	_, err = Run(t.Context(), k)
 	require.NoError(t, err)
 	again, _, err := checkpoint.List(filepath.Join(k.Dir, CheckpointDir))
 	require.NoError(t, err)
+	at := slices.IndexFunc(again, func(i checkpoint.Info) bool { return i.Step == 13 })
+	require.GreaterOrEqual(t, at, 0)
+	require.NotNil(t, again[at].Held, "that of the stop, too")
 	for _, i := range infos {
 		for _, o := range again {
 			if o.Step == i.Step {

@@ -185,7 +185,7 @@ func (d *detail) readCheckpoints() {
 				if c.Best {
 					best, mark = step, "★ "+lang.L("the best")
 				}
-				loss := "–"
+				loss := lang.L("held-out loss not measured")
 				if !math.IsNaN(c.HeldOut) {
 					loss = lang.L("held-out loss {{.Loss}}", map[string]any{"Loss": page.Number(c.HeldOut)})
 				}
