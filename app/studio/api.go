@@ -406,9 +406,10 @@ type Grid struct {
 	Ref        Ref
 	Step       int64
 	Weights    string // "raw" or the EMA's name
-	Rows, Cols int
-	Width      int // of one cell, in pixels
+	Rows, Cols int    // as the window shows it
+	Width      int    // of one cell, in pixels
 	Height     int
+	Classes    []string // of the columns; none where a column has many
 }
 
 // Checkpoint is one complete checkpoint of a run or model.

@@ -459,13 +459,15 @@ func (s runService) Grids(_ context.Context, id string) ([]Grid, error) {
 	}
 	info := run.Info()
 	n := info.Train.SampleCount
-	cols := int(math.Ceil(math.Sqrt(float64(n))))
+	cols := sheetColumns(n, len(info.Model.Classes))
+	classes := columnClasses(n, info.Model.Classes)
 	out := make([]Grid, len(files))
 	for i, f := range files {
 		out[i] = Grid{
 			Ref:  Ref{Kind: SampleGrid, Owner: id, Index: int(f.Step), Name: filepath.Base(f.Path)},
 			Step: f.Step, Weights: f.Weights, Cols: cols, Rows: (n + cols - 1) / cols,
 			Width: info.Model.Preprocess.Width, Height: info.Model.Preprocess.Height,
+			Classes: classes,
 		}
 	}
 	return out, nil

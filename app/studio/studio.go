@@ -130,7 +130,7 @@ func open(ctx context.Context, dir string, attach bool) (_ *Studio, err error) {
 		c.recover(e)
 	}
 	c.tellIndex(e)
-	c.thumbs = thumbs.New[Ref](loader{c}, thumbs.Options{Dir: filepath.Join(e.ws.Cache(), "thumbs")})
+	c.thumbs = thumbs.New[Ref](thumbLoader{loader{c}}, thumbs.Options{Dir: filepath.Join(e.ws.Cache(), "thumbs")})
 	c.sup = newSupervisor(c)
 	s := &Studio{core: c}
 	s.Workspace = workspaceService{c}

@@ -17,7 +17,7 @@ import (
 	"unnoise/runtime/sentence"
 )
 
-// loader finds whole pictures for the thumbnails.
+// loader finds whole pictures.
 type loader struct{ *core }
 
 // errNoCover is the answer for a run or gallery that has no picture yet.
@@ -56,7 +56,7 @@ func (c *core) file(ctx context.Context, ref Ref) (string, error) {
 	}
 }
 
-// Load implements thumbs.Loader.
+// Load reads a picture as it is.
 func (l loader) Load(ctx context.Context, ref Ref) (image.Image, error) {
 	switch ref.Kind {
 	case DatasetItem:
@@ -71,7 +71,19 @@ func (l loader) Load(ctx context.Context, ref Ref) (image.Image, error) {
 	return picture.Read(path)
 }
 
-// Stamp implements thumbs.Loader. Covers change and are cheap: they are not kept.
+// shown reads a picture as the window shows it.
+func (l loader) shown(ctx context.Context, ref Ref) (image.Image, error) {
+	if ref.Kind != SampleGrid && ref.Kind != RunCover {
+		return l.Load(ctx, ref)
+	}
+	path, err := l.file(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return l.sheet(ctx, ref, path)
+}
+
+// Stamp names a picture's content. Covers change and are cheap: they are not kept.
 func (l loader) Stamp(ref Ref) string {
 	switch ref.Kind {
 	case DatasetItem:
@@ -119,7 +131,7 @@ func (l loader) cover(ctx context.Context, ref Ref) (image.Image, error) {
 	}
 	var imgs []image.Image
 	for _, r := range refs {
-		img, err := l.Load(ctx, r)
+		img, err := thumbLoader{l}.Load(ctx, r)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
@@ -188,7 +200,7 @@ func (s thumbService) Request(ref Ref, px int, done func(*image.RGBA, error)) (c
 }
 
 func (s thumbService) Image(ctx context.Context, ref Ref) (*image.RGBA, error) {
-	img, err := loader(s).Load(ctx, ref)
+	img, err := loader(s).shown(ctx, ref)
 	if errors.Is(err, fs.ErrNotExist) {
 		if gone := s.there(); gone != nil {
 			err = gone

@@ -55,6 +55,7 @@ type View struct {
 	chooser  *kit.Select
 	choices  []string
 	picture  *viewer.Viewer
+	classes  *viewer.Columns // over the picture
 	scrubber *viewer.Scrubber
 	empty    *widget.Label
 	images   map[studio.Ref]*image.RGBA
@@ -105,6 +106,8 @@ func base(s *page.Services) *View {
 	v.Loss.YTitle = lang.L("mean squared error per value")
 
 	v.picture = viewer.New()
+	v.picture.Bare = true
+	v.classes = viewer.NewColumns(v.picture)
 	v.scrubber = viewer.NewScrubber(v.showGrid)
 	v.scrubber.Post = s.Post
 	v.scrubber.Caption = func(i int) string {
@@ -158,7 +161,7 @@ func (v *View) pace() fyne.CanvasObject {
 func (v *View) samples() fyne.CanvasObject {
 	head := container.NewBorder(nil, nil, kit.Heading(lang.L("Samples")), container.NewGridWrap(fyne.NewSize(120, 34), v.chooser))
 	return kit.Card(container.NewBorder(head, v.scrubber, nil, nil,
-		container.NewStack(v.picture, container.NewCenter(container.NewGridWrap(fyne.NewSize(240, 90), v.empty)))))
+		container.NewStack(v.classes, container.NewCenter(container.NewGridWrap(fyne.NewSize(240, 90), v.empty)))))
 }
 
 // Controls are the controls of a plot of curves: log axis, steps or time, smoothing, and all of it. byTime is called when the
@@ -495,6 +498,7 @@ func (v *View) filterGrids() {
 		v.showGrid(min(v.scrubber.Index(), len(v.grids)-1))
 	} else if at >= 0 {
 		v.picture.SetImage(nil)
+		v.classes.SetNames(nil)
 	}
 }
 
@@ -504,8 +508,10 @@ func (v *View) showGrid(i int) {
 		return
 	}
 	ref := v.grids[i].Ref
+	v.classes.SetNames(v.grids[i].Classes)
 	if img := v.images[ref]; img != nil {
 		v.picture.SetImage(img)
+		v.classes.Refresh()
 		return
 	}
 	epoch := v.epoch
@@ -521,6 +527,7 @@ func (v *View) showGrid(i int) {
 			v.keep(ref, img)
 			if k := v.scrubber.Index(); k < len(v.grids) && v.grids[k].Ref == ref {
 				v.picture.SetImage(img)
+				v.classes.Refresh()
 			}
 		})
 }

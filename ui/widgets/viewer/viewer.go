@@ -30,6 +30,8 @@ type Viewer struct {
 	OnView func(View)
 	// OnTapped is called for a single click, when set.
 	OnTapped func()
+	// Bare shows what is behind where the picture is transparent, without squares.
+	Bare bool
 
 	img    *image.RGBA
 	opaque bool // all of img
@@ -192,6 +194,14 @@ func checker(dst *image.RGBA, part image.Rectangle) {
 	}
 }
 
+// place is where the picture lies, in device pixels.
+func (v *Viewer) place(w, h int) image.Rectangle {
+	z, b := v.zoom(w, h), v.img.Bounds()
+	iw, ih := float64(b.Dx()), float64(b.Dy())
+	left, top := math.Round(float64(w)/2-v.view.X*iw*z), math.Round(float64(h)/2-v.view.Y*ih*z)
+	return image.Rect(int(left), int(top), int(left+math.Round(iw*z)), int(top+math.Round(ih*z)))
+}
+
 // draw paints the visible part at device pixels; its cost is that of the pixels seen, whatever the picture's size.
 func (v *Viewer) draw(w, h int) image.Image {
 	if w <= 0 || h <= 0 {
@@ -205,11 +215,8 @@ func (v *Viewer) draw(w, h int) image.Image {
 	if v.img == nil || v.img.Rect.Empty() {
 		return v.buf
 	}
-	z, b := v.zoom(w, h), v.img.Bounds()
-	iw, ih := float64(b.Dx()), float64(b.Dy())
-	left, top := math.Round(float64(w)/2-v.view.X*iw*z), math.Round(float64(h)/2-v.view.Y*ih*z)
-	dst := image.Rect(int(left), int(top), int(left+math.Round(iw*z)), int(top+math.Round(ih*z)))
-	if !v.opaque {
+	z, b, dst := v.zoom(w, h), v.img.Bounds(), v.place(w, h)
+	if !v.opaque && !v.Bare {
 		checker(v.buf, dst)
 	}
 	if z < 1 {

@@ -204,6 +204,10 @@ func TestCheckerAndWipe(t *testing.T) {
 	for _, n := range shades() {
 		require.Equal(t, 80*80/2, n)
 	}
+	v.Bare = true
+	well := color.RGBAModel.Convert(uitheme.Color(uitheme.ColorNameWell))
+	require.Equal(t, map[color.Color]int{well: 80 * 80}, shades(), "the theme's colour")
+	v.Bare = false
 	v.SetImage(red)
 	require.Equal(t, map[color.Color]int{color.RGBA{R: 255, A: 255}: 80 * 80}, shades())
 
@@ -218,4 +222,44 @@ func TestCheckerAndWipe(t *testing.T) {
 	require.Equal(t, blue.RGBAAt(0, 0), at(3))
 	c.Set(red, image.NewRGBA(image.Rect(0, 0, 5, 5)), "a", "b")
 	require.Nil(t, c.single.Image(), "of two sizes nothing can be said")
+}
+
+// The names of columns stand over them, at any zoom.
+func TestColumns(t *testing.T) {
+	test.NewTempApp(t).Settings().SetTheme(uitheme.New(uitheme.Light))
+	w := test.NewTempWindow(t, nil)
+	w.SetPadded(false)
+	v := New()
+	c := NewColumns(v)
+	w.SetContent(c)
+	w.Resize(fyne.NewSize(600, 300))
+	v.SetImage(image.NewRGBA(image.Rect(0, 0, 40, 20)))
+	c.SetNames(nil)
+	require.Empty(t, c.Names())
+	require.Equal(t, c.Size().Height, v.Size().Height, "no room is taken without names")
+
+	c.SetNames([]string{"butterfly", "dragonfly"})
+	require.Equal(t, []string{"butterfly", "dragonfly"}, c.Names())
+	head := v.Position().Y
+	require.Positive(t, head)
+	over := func() {
+		pw, ph, scale := v.pixels()
+		at := v.place(pw, ph)
+		for i, text := range c.texts {
+			want := (float64(at.Min.X) + (float64(i)+0.5)/2*float64(at.Dx())) / scale
+			require.InDelta(t, want, text.Position().X+text.Size().Width/2, 1)
+			require.LessOrEqual(t, text.Position().Y+text.MinSize().Height, head+1)
+		}
+	}
+	over()
+	v.Actual()
+	over()
+	for _, name := range c.Names() { // in 20 units
+		require.Contains(t, name, "…")
+	}
+	v.change(View{Zoom: 40, X: 0.5, Y: 0.5})
+	require.Empty(t, c.Names(), "both columns reach beyond the edge")
+	v.Fit()
+	over()
+	require.Equal(t, []string{"butterfly", "dragonfly"}, c.Names())
 }
