@@ -2,7 +2,9 @@ package page
 
 import (
 	"context"
+	"errors"
 	"image"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,7 +47,32 @@ func (s *Services) Hear(e studio.Event) {
 		s.dropNotices(func(n *standing) bool { // it trains again
 			return n.Severity == events.Failure && !n.working && (n.Run == snap.Run || n.Run == "") || n.Severity == events.Info && n.Run == snap.Run
 		})
+	case events.RunsChanged:
+		s.dropDeleted(e.Run)
 	}
+}
+
+// dropDeleted takes away what is told of a run, or of any if run is "", that has been deleted meanwhile.
+func (s *Services) dropDeleted(run string) {
+	var told []string
+	for _, n := range s.notices {
+		if n.Run != "" && (run == "" || n.Run == run) {
+			told = append(told, n.Run)
+		}
+	}
+	if len(told) == 0 {
+		return
+	}
+	Load(s, func(ctx context.Context) (gone []string, err error) {
+		for _, id := range told {
+			if _, err := s.Studio.Runs.Get(ctx, id); errors.Is(err, fs.ErrNotExist) {
+				gone = append(gone, id)
+			}
+		}
+		return gone, nil
+	}, func(gone []string, err error) {
+		s.dropNotices(func(n *standing) bool { return err == nil && !n.working && slices.Contains(gone, n.Run) })
+	})
 }
 
 // notice shows something the studio has to say: good news for a while, and the rest until it is dismissed; what is about a

@@ -61,4 +61,9 @@ func TestTheEndOfARunIsNotMissed(t *testing.T) {
 	require.Equal(t, "next", b.S.Studio.Training.Snapshot().Name)
 	require.NoError(t, b.S.Studio.Training.Stop())
 	b.Wait("the end", func() bool { return !b.S.Studio.Training.Snapshot().Busy() })
+
+	// Of a run that is deleted, nothing more is told.
+	require.True(t, b.Shows("“first” is done: 2 steps."))
+	require.NoError(t, b.S.Studio.Runs.Delete(t.Context(), "0001-first"))
+	b.Wait("the run's end to go", func() bool { return !b.Shows("“first” is done: 2 steps.") })
 }
