@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
@@ -468,14 +470,7 @@ func (s galleryService) makeGallery(e *env, req SampleRequest, m galleries.Model
 	}
 	name := req.Name
 	if strings.TrimSpace(name) == "" {
-		parts := []string{m.Name}
-		if req.Class != "" {
-			parts = append(parts, req.Class)
-		}
-		if m.Checkpoint > 0 { // an imported model has none
-			parts = append(parts, fmt.Sprintf("step %d", m.Checkpoint))
-		}
-		name = strings.Join(parts, " · ")
+		name = galleryTitle(e.modelName(req.Model), req.Class, m.Checkpoint)
 	}
 	if name, err = workspace.CleanName(name); err != nil {
 		return "", false, err
@@ -488,6 +483,26 @@ func (s galleryService) makeGallery(e *env, req SampleRequest, m galleries.Model
 		return "", false, unsaved(events.T("the gallery"), err)
 	}
 	return id, true, nil
+}
+
+// galleryTitle names a gallery by its model, its class, where it has one, and its checkpoint, which an imported model has
+// not. Whatever these are called, it is a name that workspace.CleanName takes.
+func galleryTitle(model, class string, checkpoint int64) string {
+	cut := func(s string, most int) string {
+		s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "�"), func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }), " ")
+		if r := []rune(s); len(r) > most {
+			return string(r[:most-1]) + "…"
+		}
+		return s
+	}
+	after := ""
+	if class != "" {
+		after = " · " + cut(class, workspace.MaxName/2)
+	}
+	if checkpoint > 0 {
+		after += fmt.Sprintf(" · step %d", checkpoint)
+	}
+	return cut(model, workspace.MaxName-utf8.RuneCountInString(after)) + after
 }
 
 // galleryChanged brings the index up to date and tells of it.

@@ -93,6 +93,19 @@ func (c *core) spec(_ context.Context, id string) (model.Spec, error) {
 	return run.Info().Model, nil
 }
 
+// modelName is what a person calls a model.
+func (e *env) modelName(id string) string {
+	if run, err := e.openRun(id); err == nil {
+		return run.Info().Name
+	}
+	if dir, err := e.modelDir(id); err == nil {
+		if info, err := readModel(dir); err == nil {
+			return info.Name
+		}
+	}
+	return id
+}
+
 // load reads a model with its weights. Its name, which goes into the pictures' metadata, is its ID: names of runs can
 // change and need not differ.
 func (c *core) load(ctx context.Context, id string, step int64, weights string) (galleries.Model, error) {

@@ -8,6 +8,7 @@ import (
 	"image/color"
 	"image/png"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -425,6 +426,10 @@ func TestTrainSampleExport(t *testing.T) {
 	require.NoError(t, err)
 	sreq.Count, sreq.Steps, sreq.Seed = 9, 4, 7
 	var previews, done int
+	guess, err := s.Galleries.Time(ctx, sreq)
+	require.NoError(t, err)
+	require.Positive(t, guess, "from the speed of the training")
+	begun := time.Now()
 	g, err := s.Galleries.Create(ctx, sreq, func(p SampleProgress) {
 		previews += len(p.Previews)
 		done = p.Done
@@ -433,6 +438,17 @@ func TestTrainSampleExport(t *testing.T) {
 	require.Equal(t, 9, g.Images)
 	require.Positive(t, previews)
 	require.Equal(t, 9, done)
+	took := time.Since(begun)
+	require.Equal(t, galleryTitle(run.Name, "", at), g.Name)
+	known, err := s.Galleries.Time(ctx, sreq)
+	require.NoError(t, err)
+	require.Positive(t, known)
+	require.LessOrEqual(t, known, took, "that of the last one")
+	more := sreq
+	more.Count, more.Steps = 2*sreq.Count, 3*sreq.Steps
+	larger, err := s.Galleries.Time(ctx, more)
+	require.NoError(t, err)
+	require.InEpsilon(t, 6*known.Seconds(), larger.Seconds(), 1e-6)
 
 	// Its checkpoint is known; the log and the grids can be read.
 	cps, err := s.Runs.Checkpoints(ctx, snap.Run)
@@ -733,6 +749,7 @@ func exportsOf(t *testing.T, s *Studio, g Gallery, run string) {
 	made, err := s.Galleries.Create(ctx, req, nil)
 	require.NoError(t, err)
 	require.Equal(t, 2, made.Images)
+	require.Equal(t, "Zurück", made.Name)
 	all, err := s.Models.List(ctx)
 	require.NoError(t, err)
 	require.Len(t, all, 3)
@@ -942,5 +959,27 @@ func requireSame(t *testing.T, want, got *image.RGBA) {
 	require.Equal(t, want.Rect, got.Rect)
 	for i := range want.Pix {
 		require.InDelta(t, want.Pix[i], got.Pix[i], 1, "at %d", i)
+	}
+}
+
+// A gallery without a name of its own says what its pictures are of.
+func TestTitlesOfGalleries(t *testing.T) {
+	for want, c := range map[string]struct {
+		model, class string
+		checkpoint   int64
+	}{
+		"Demo · fish · step 200": {"Demo", "fish", 200},
+		"Demo · step 200":        {"Demo", "", 200},
+		"cats · tabby":           {"cats", "tabby", 0},
+		"cats":                   {"cats", "", 0},
+	} {
+		require.Equal(t, want, galleryTitle(c.model, c.class, c.checkpoint))
+	}
+	for _, odd := range []string{strings.Repeat("长", workspace.MaxName), strings.Repeat("a", 10_000), "a\x1b[31m\nb", "\xff"} {
+		name := galleryTitle(odd, odd, math.MaxInt64)
+		clean, err := workspace.CleanName(name)
+		require.NoError(t, err)
+		require.Equal(t, name, clean)
+		require.Contains(t, name, " · step 9223372036854775807")
 	}
 }

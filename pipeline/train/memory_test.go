@@ -39,6 +39,24 @@ func TestFits(t *testing.T) {
 	}
 }
 
+// Speed is not measured, either, where the memory cannot hold the training: not even to try.
+func TestNothingIsMeasuredBeyondTheMemory(t *testing.T) {
+	if memory.Free() <= 0 {
+		t.Skip("this system does not tell how much memory is free")
+	}
+	spec, err := model.New("tiny", model.Options{Preprocess: data.Preprocess{Width: 1024, Height: 1024, Channels: 4}})
+	require.NoError(t, err)
+	preset, err := model.FindPreset("tiny")
+	require.NoError(t, err)
+	c := Defaults(preset)
+	c.Batch = 4096 // half a terabyte
+	before := memory.Resident()
+	_, err = Measure(t.Context(), spec, c, model.Compute{})
+	require.ErrorIs(t, err, model.ErrOption)
+	require.ErrorContains(t, err, "of memory, and ")
+	require.Less(t, memory.Resident()-before, int64(1<<30))
+}
+
 // What is said to be needed at least is no more than what is really taken.
 func TestNeedsIsALowerBound(t *testing.T) {
 	before := memory.Resident()
