@@ -2,9 +2,12 @@ package kit
 
 import (
 	"fyne.io/fyne/v2"
+	"fyne.io/fyne/v2/canvas"
 	"fyne.io/fyne/v2/container"
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
+
+	uitheme "unnoise/ui/theme"
 )
 
 // Fyne gives every key to the control that was clicked last, and its controls drop those they have no use for. The
@@ -116,6 +119,28 @@ func NewSlider(least, most float64) *Slider {
 	s.Min, s.Max, s.Step = least, most, 1
 	s.ExtendBaseWidget(s)
 	return s
+}
+
+// CreateRenderer implements fyne.Widget.
+func (s *Slider) CreateRenderer() fyne.WidgetRenderer {
+	r := &sliderRenderer{s.Slider.CreateRenderer()}
+	r.tint()
+	return r
+}
+
+// sliderRenderer draws the track such that one sees how far it goes: Fyne draws it in the colour of fields.
+type sliderRenderer struct{ fyne.WidgetRenderer }
+
+// Refresh implements fyne.WidgetRenderer.
+func (r *sliderRenderer) Refresh() {
+	r.WidgetRenderer.Refresh()
+	r.tint()
+}
+
+func (r *sliderRenderer) tint() {
+	if track, ok := r.Objects()[0].(*canvas.Rectangle); ok {
+		track.FillColor = uitheme.Color(uitheme.ColorNameTrack)
+	}
 }
 
 // TypedKey implements fyne.Focusable.

@@ -16,6 +16,7 @@ const (
 	ColorNameMuted      fyne.ThemeColorName = "unnoiseMuted"      // explanations and labels of figures
 	ColorNameWell       fyne.ThemeColorName = "unnoiseWell"       // behind pictures
 	ColorNameActive     fyne.ThemeColorName = "unnoiseActive"     // the chosen place in the rail
+	ColorNameTrack      fyne.ThemeColorName = "unnoiseTrack"      // what a slider can still go along
 )
 
 // Mode is whether the window is light or dark.
@@ -61,7 +62,7 @@ var light = map[fyne.ThemeColorName]color.Color{
 	theme.ColorNameSelection:           rgba(0x2B66C9, 0x2E),
 	theme.ColorNameHover:               rgba(0x1C212B, 0x0E),
 	theme.ColorNamePressed:             rgba(0x1C212B, 0x1E),
-	theme.ColorNameInputBackground:     rgb(0xF1F3F6),
+	theme.ColorNameInputBackground:     rgb(0xEAEDF2),
 	theme.ColorNameInputBorder:         rgb(0xCBD1DC),
 	theme.ColorNameMenuBackground:      rgb(0xFFFFFF),
 	theme.ColorNameOverlayBackground:   rgb(0xFFFFFF),
@@ -81,6 +82,7 @@ var light = map[fyne.ThemeColorName]color.Color{
 	ColorNameMuted:                     rgb(0x5A6373),
 	ColorNameWell:                      rgb(0xEBEDF1),
 	ColorNameActive:                    rgb(0xD8E3F6),
+	ColorNameTrack:                     rgb(0x8F99A9),
 }
 
 var dark = map[fyne.ThemeColorName]color.Color{
@@ -97,7 +99,7 @@ var dark = map[fyne.ThemeColorName]color.Color{
 	theme.ColorNameSelection:           rgba(0x79A8F2, 0x38),
 	theme.ColorNameHover:               rgba(0xFFFFFF, 0x10),
 	theme.ColorNamePressed:             rgba(0xFFFFFF, 0x20),
-	theme.ColorNameInputBackground:     rgb(0x15191F),
+	theme.ColorNameInputBackground:     rgb(0x2D3440),
 	theme.ColorNameInputBorder:         rgb(0x3A4250),
 	theme.ColorNameMenuBackground:      rgb(0x262C36),
 	theme.ColorNameOverlayBackground:   rgb(0x20252E),
@@ -117,6 +119,7 @@ var dark = map[fyne.ThemeColorName]color.Color{
 	ColorNameMuted:                     rgb(0x98A2B3),
 	ColorNameWell:                      rgb(0x101318),
 	ColorNameActive:                    rgb(0x24344F),
+	ColorNameTrack:                     rgb(0x667186),
 }
 
 // Variant is light or dark, as the mode and the system have it.
