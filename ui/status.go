@@ -125,7 +125,7 @@ func taskLine(t *page.Task, n int) string {
 	if t.Stopping() {
 		line += " · " + lang.L("cancelling…")
 	} else {
-		if phase := page.Text(p.Phase); phase != "" {
+		if phase := page.Text(p.Phase); phase != "" && phase != t.Title {
 			line += " · " + phase
 		}
 		switch {

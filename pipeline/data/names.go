@@ -96,13 +96,13 @@ const (
 func (p PassedOver) Text() sentence.Text {
 	switch p.Kind {
 	case PassedSystem:
-		return sentence.T("{{.N}} hidden folders and folders of the system", "N", p.Count)
+		return sentence.T("Hidden folders and folders of the system: {{.N}}", "N", p.Count)
 	case PassedOurs:
-		return sentence.T("{{.N}} pictures, runs or workspaces of Unnoise itself, such as {{.Name}}: to train on a gallery, give its folder alone", "N", p.Count, "Name", p.First)
+		return sentence.T("Pictures, runs and workspaces of Unnoise itself: {{.N}}, such as {{.Name}}. To train on a gallery, give its folder alone", "N", p.Count, "Name", p.First)
 	case PassedUnknown:
-		return sentence.T("{{.N}} other files, such as {{.Name}}", "N", p.Count, "Name", p.First)
+		return sentence.T("Other files: {{.N}}, such as {{.Name}}", "N", p.Count, "Name", p.First)
 	}
-	return sentence.T("{{.N}} pictures in the format {{.Format}}, which cannot be read, such as {{.Name}}: save them as PNG or JPEG", "N", p.Count, "Format", p.Kind, "Name", p.First)
+	return sentence.T("{{.Format}} pictures, which cannot be read: {{.N}}, such as {{.Name}}. Save them as PNG or JPEG", "N", p.Count, "Format", p.Kind, "Name", p.First)
 }
 
 // kindOf is the kind of a file that is not wanted.

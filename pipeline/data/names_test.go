@@ -175,7 +175,7 @@ func TestPicturesThatAreNotReadAreNamed(t *testing.T) {
 	require.Equal(t, []PassedOver{
 		{"AVIF", 1, "x.avif"}, {"HEIC", 2, "IMG_1.HEIC"}, {"JPEG XL", 1, "y.jxl"}, {"camera raw", 1, "z.CR2"}, {PassedUnknown, 2, "film.mp4"},
 	}, rep.Passed)
-	require.Equal(t, "2 pictures in the format HEIC, which cannot be read, such as IMG_1.HEIC: save them as PNG or JPEG", rep.Passed[1].Text().String())
+	require.Equal(t, "HEIC pictures, which cannot be read: 2, such as IMG_1.HEIC. Save them as PNG or JPEG", rep.Passed[1].Text().String())
 	only := t.TempDir()
 	write(t, filepath.Join(only, "a.heic"), []byte("x"))
 	_, err = Scan(t.Context(), only, nil)

@@ -159,7 +159,7 @@ func TestDividedDataset(t *testing.T) {
 	imported(t, b, dir)
 	tabs(b).SelectIndex(1)
 	b.WaitText("The folders (train, test, val) say which images are held out: 4 of 16.")
-	b.WaitText("1 pictures in the format HEIC, which cannot be read, such as IMG_1.HEIC: save them as PNG or JPEG")
+	b.WaitText("HEIC pictures, which cannot be read: 1, such as IMG_1.HEIC. Save them as PNG or JPEG")
 	list, err := b.S.Studio.Datasets.List(context.Background())
 	require.NoError(t, err)
 	require.Equal(t, []studio.ClassCount{{Name: "cats", Count: 8}, {Name: "dogs", Count: 8}}, list[0].Classes)

@@ -23,6 +23,7 @@ type imagesTab struct {
 
 	grid   *imagegrid.Grid[studio.Ref]
 	list   *itemList
+	chosen *fyne.Container // what can be done with the one that is chosen
 	search *page.Entry
 	class  *kit.Select
 	which  *kit.Select
@@ -106,7 +107,7 @@ func (t *imagesTab) content() fyne.CanvasObject {
 	t.count = kit.Ellipsis("", false)
 	t.act = kit.Button(lang.L("Exclude"), theme.VisibilityOffIcon(), widget.MediumImportance, t.exclude)
 	t.act.Disable()
-	controls := kit.Tiles(150, 36, 6, false, t.which, t.class, t.search, kit.Pad(0, 0, 0, 0, t.zoom))
+	controls := kit.Tiles(150, 32, 6, false, t.which, t.class, t.search, kit.Pad(0, 0, 0, 0, t.zoom))
 	bottom := container.NewBorder(nil, nil, nil, t.act, t.count)
 
 	t.picture = kit.NewPicture(160, 200)
@@ -126,8 +127,9 @@ func (t *imagesTab) content() fyne.CanvasObject {
 			t.d.tabs.SelectIndex(2)
 		}
 	})
-	t.pane = container.NewVScroll(container.NewVBox(t.picture, t.title, t.facts, sees, show))
-	return container.NewBorder(kit.Pad(6, 4, 0, 0, controls), bottom, nil, nil, t.grid)
+	t.chosen = container.NewVBox(sees, show)
+	t.pane = container.NewVScroll(container.NewVBox(t.picture, t.title, t.facts, t.chosen))
+	return container.NewBorder(kit.Pad(6, 4, 0, 0, controls), kit.Pad(4, 6, 0, 0, bottom), nil, nil, t.grid)
 }
 
 func (t *imagesTab) inspector() fyne.CanvasObject { return t.pane }
@@ -208,6 +210,7 @@ func (t *imagesTab) selected() {
 func (t *imagesTab) fillPane() {
 	t.cancel()
 	i := t.current()
+	kit.Show(i >= 0, t.chosen)
 	if i < 0 {
 		t.picture.Set(nil)
 		t.title.SetText(lang.L("Nothing is selected"))

@@ -22,8 +22,9 @@ import (
 )
 
 const (
-	previewRows  = 5 // images
-	previewDraws = 6 // draws of each
+	previewRows  = 5  // images
+	previewDraws = 6  // draws of each
+	previewAlone = 12 // images where each has one draw: several stand in a row
 	previewSize  = 96
 )
 
@@ -79,10 +80,10 @@ func (t *networkTab) content() fyne.CanvasObject {
 	})
 	t.note = kit.Muted("")
 	t.rows = container.NewVBox()
-	sizes := container.NewBorder(nil, nil, container.NewGridWrap(fyne.NewSize(70, 38), t.width), nil,
+	sizes := container.NewBorder(nil, nil, container.NewGridWrap(fyne.NewSize(70, 32), t.width), nil,
 		container.NewBorder(nil, nil, widget.NewLabel("×"), nil, t.height))
-	form := container.NewVBox(kit.Tiles(170, 38, 8, false, sizes, t.channels, t.fit, t.resize, container.NewHBox(t.train), container.NewHBox(t.reroll), container.NewHBox(other)),
-		container.NewHBox(t.flip, t.augment), t.note)
+	form := container.NewVBox(kit.Tiles(170, 32, 8, false, sizes, t.channels, t.fit, t.resize),
+		container.NewHBox(t.flip, t.augment), container.NewHBox(t.train, other, t.reroll), t.note)
 	return container.NewBorder(kit.Pad(6, 4, 0, 0, form), nil, nil, nil, container.NewScroll(t.rows))
 }
 
@@ -168,7 +169,7 @@ func (t *networkTab) pick() {
 			t.items = append(t.items, t.first)
 		}
 		for _, i := range rand.Perm(min(len(ids), 1<<20)) {
-			if len(t.items) == previewRows {
+			if len(t.items) == previewAlone {
 				break
 			}
 			if int(ids[i]) != t.first {
@@ -198,10 +199,15 @@ func (t *networkTab) draw() {
 	} else {
 		t.note.SetText(lang.L("Left: the picture. Right: what the network is given, {{.Size}} values.", size))
 	}
-	rows := make([]fyne.CanvasObject, 0, len(t.items))
-	for _, item := range t.items {
+	items := t.items
+	if count > 1 {
+		items = items[:min(len(items), previewRows)]
+	}
+	rows := make([]fyne.CanvasObject, 0, len(items))
+	for _, item := range items {
 		original := kit.NewPicture(previewSize, previewSize)
-		cells := []fyne.CanvasObject{container.NewBorder(nil, kit.Caption(""), nil, nil, original), container.NewCenter(kit.NewIcon(theme.NavigateNextIcon()))}
+		arrow := container.NewCenter(kit.NewIcon(theme.NavigateNextIcon()))
+		cells := []fyne.CanvasObject{container.NewBorder(nil, kit.Caption(""), nil, nil, original), container.NewBorder(nil, kit.Caption(""), nil, nil, arrow)}
 		draws, done := make([]*kit.Picture, count), make([]*widget.Label, count)
 		for i := range draws {
 			draws[i], done[i] = kit.NewPicture(previewSize, previewSize), kit.Caption("")
@@ -236,6 +242,11 @@ func (t *networkTab) draw() {
 				}
 			})
 	}
-	t.rows.Objects = rows
+	t.rows.RemoveAll()
+	if count > 1 || len(rows) == 0 {
+		t.rows.Objects = rows
+	} else {
+		t.rows.Add(container.NewGridWrap(rows[0].MinSize().AddWidthHeight(20, 0), rows...))
+	}
 	t.rows.Refresh()
 }

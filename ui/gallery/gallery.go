@@ -113,7 +113,7 @@ func (p *Page) Content() fyne.CanvasObject {
 	p.detail = newDetail(p)
 
 	p.search = p.s.NewEntry()
-	p.search.SetPlaceHolder(lang.L("Search, such as seed:42"))
+	p.search.SetPlaceHolder(lang.L("Search (seed:42)"))
 	p.search.ActionItem = kit.NewIcon(theme.SearchIcon())
 	p.search.OnChanged = func(string) { p.due = time.Now().Add(200 * time.Millisecond) }
 	filter := func(bool) {

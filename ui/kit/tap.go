@@ -10,6 +10,7 @@ import (
 	"fyne.io/fyne/v2/theme"
 	"fyne.io/fyne/v2/widget"
 
+	"unnoise/ui/icons"
 	uitheme "unnoise/ui/theme"
 )
 
@@ -134,7 +135,7 @@ type Picture struct {
 // NewPicture makes an empty picture with a smallest size.
 func NewPicture(w, h float32) *Picture {
 	p := &Picture{img: &canvas.Image{FillMode: canvas.ImageFillContain, ScaleMode: canvas.ImageScaleFastest}, min: fyne.NewSize(w, h)}
-	p.blank = container.NewCenter(container.NewGridWrap(fyne.NewSize(28, 28), NewIcon(theme.NewDisabledResource(theme.MediaPhotoIcon()))))
+	p.blank = container.NewCenter(container.NewGridWrap(fyne.NewSize(28, 28), NewIcon(theme.NewDisabledResource(icons.Datasets))))
 	p.box = container.NewStack(NewSurface(uitheme.ColorNameWell, "", 6, nil), p.blank, Pad(4, 4, 4, 4, p.img))
 	p.ExtendBaseWidget(p)
 	return p
