@@ -23,7 +23,16 @@ func sheetColumns(n, classes int) int {
 	if classes < 2 || classes > min(n, maxClassColumns) {
 		return int(math.Ceil(root))
 	}
-	return max(1, int(math.Round(root/float64(classes)))) * classes
+	// How far from square it is; of two as far, the wider one suits the places where sheets are shown.
+	oblong := func(cols int) float64 {
+		rows := (n + cols - 1) / cols
+		return float64(max(cols, rows)) / float64(min(cols, rows))
+	}
+	cols := max(1, int(root)/classes) * classes
+	if more := cols + classes; more <= n && oblong(more) <= oblong(cols) {
+		return more
+	}
+	return cols
 }
 
 // columnClasses names the class of each column, and nothing where a column has many.

@@ -16,7 +16,7 @@ import (
 func TestSheetsOnShow(t *testing.T) {
 	names := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q"}
 	for _, c := range []struct{ n, classes, cols int }{
-		{16, 0, 4}, {16, 1, 4}, {16, 2, 4}, {16, 3, 3}, {16, 4, 4}, {16, 10, 10}, {64, 3, 9}, {64, 17, 8}, {5, 6, 3}, {1, 0, 1},
+		{16, 0, 4}, {16, 1, 4}, {16, 2, 4}, {16, 3, 6}, {16, 4, 4}, {16, 5, 5}, {16, 10, 10}, {64, 3, 9}, {64, 17, 8}, {5, 6, 3}, {1, 0, 1},
 	} {
 		const w, h, gap = 3, 2, train.GridSpacing
 		shade := func(i int) color.RGBA { return color.RGBA{R: uint8(i), G: 7, B: 9, A: 255} }
