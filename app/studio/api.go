@@ -409,6 +409,7 @@ type Grid struct {
 	Rows, Cols int    // as the window shows it
 	Width      int    // of one cell, in pixels
 	Height     int
+	Gap        int      // between and around the cells, in pixels
 	Classes    []string // of the columns; none where a column has many
 }
 

@@ -467,7 +467,7 @@ func (s runService) Grids(_ context.Context, id string) ([]Grid, error) {
 			Ref:  Ref{Kind: SampleGrid, Owner: id, Index: int(f.Step), Name: filepath.Base(f.Path)},
 			Step: f.Step, Weights: f.Weights, Cols: cols, Rows: (n + cols - 1) / cols,
 			Width: info.Model.Preprocess.Width, Height: info.Model.Preprocess.Height,
-			Classes: classes,
+			Gap: train.GridSpacing, Classes: classes,
 		}
 	}
 	return out, nil

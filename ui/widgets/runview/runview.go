@@ -498,7 +498,7 @@ func (v *View) filterGrids() {
 		v.showGrid(min(v.scrubber.Index(), len(v.grids)-1))
 	} else if at >= 0 {
 		v.picture.SetImage(nil)
-		v.classes.SetNames(nil)
+		v.classes.SetNames(nil, 0)
 	}
 }
 
@@ -508,7 +508,7 @@ func (v *View) showGrid(i int) {
 		return
 	}
 	ref := v.grids[i].Ref
-	v.classes.SetNames(v.grids[i].Classes)
+	v.classes.SetNames(v.grids[i].Classes, v.grids[i].Gap)
 	if img := v.images[ref]; img != nil {
 		v.picture.SetImage(img)
 		v.classes.Refresh()

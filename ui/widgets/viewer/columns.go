@@ -12,6 +12,7 @@ type Columns struct {
 	widget.BaseWidget
 	viewer *Viewer
 	names  []string
+	gap    int
 	texts  []fyne.CanvasObject
 }
 
@@ -23,9 +24,10 @@ func NewColumns(v *Viewer) *Columns {
 	return c
 }
 
-// SetNames names the columns of the picture shown, which are of one width; none takes the names away.
-func (c *Columns) SetNames(names []string) {
-	c.names = names
+// SetNames names the columns of the picture shown, which are of one width, with a gap of so many of its pixels between and
+// around them; none takes the names away.
+func (c *Columns) SetNames(names []string, gap int) {
+	c.names, c.gap = names, gap
 	c.Refresh()
 }
 
@@ -56,13 +58,15 @@ func (c *Columns) place() {
 		return
 	}
 	at := c.viewer.place(w, h)
-	width := float32(at.Dx()) / float32(len(c.texts)) / float32(scale)
+	gap := float32(c.gap) * float32(c.viewer.zoom(w, h)/scale)
+	width := (float32(at.Dx())/float32(scale) - gap) / float32(len(c.texts))
+	top := max(0, float32(at.Min.Y)/float32(scale)) // right over the picture, or at the edge
 	for i, t := range c.texts {
 		text := t.(*canvas.Text) // there is nothing else
-		left := float32(at.Min.X)/float32(scale) + float32(i)*width
+		left := float32(at.Min.X)/float32(scale) + gap/2 + float32(i)*width
 		text.Text, text.TextSize, text.Color = shorten(c.names[i], width-2), theme.CaptionTextSize(), theme.Color(theme.ColorNameForeground)
 		seen := text.Text != "" && left > -1 && left+width < float32(w)/float32(scale)+1
-		text.Move(fyne.NewPos(left, 0))
+		text.Move(fyne.NewPos(left, top))
 		text.Resize(fyne.NewSize(width, c.height()))
 		text.Hidden = !seen
 		text.Refresh()

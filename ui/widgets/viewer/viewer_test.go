@@ -233,12 +233,12 @@ func TestColumns(t *testing.T) {
 	c := NewColumns(v)
 	w.SetContent(c)
 	w.Resize(fyne.NewSize(600, 300))
-	v.SetImage(image.NewRGBA(image.Rect(0, 0, 40, 20)))
-	c.SetNames(nil)
+	v.SetImage(image.NewRGBA(image.Rect(0, 0, 42, 20))) // two columns of 18, gaps of 2
+	c.SetNames(nil, 2)
 	require.Empty(t, c.Names())
 	require.Equal(t, c.Size().Height, v.Size().Height, "no room is taken without names")
 
-	c.SetNames([]string{"butterfly", "dragonfly"})
+	c.SetNames([]string{"butterfly", "dragonfly"}, 2)
 	require.Equal(t, []string{"butterfly", "dragonfly"}, c.Names())
 	head := v.Position().Y
 	require.Positive(t, head)
@@ -246,9 +246,9 @@ func TestColumns(t *testing.T) {
 		pw, ph, scale := v.pixels()
 		at := v.place(pw, ph)
 		for i, text := range c.texts {
-			want := (float64(at.Min.X) + (float64(i)+0.5)/2*float64(at.Dx())) / scale
+			want := (float64(at.Min.X) + (2+9+float64(i)*20)*v.zoom(pw, ph)) / scale
 			require.InDelta(t, want, text.Position().X+text.Size().Width/2, 1)
-			require.LessOrEqual(t, text.Position().Y+text.MinSize().Height, head+1)
+			require.InDelta(t, float64(at.Min.Y)/scale, float64(text.Position().Y+c.height()-head), 1, "right over the picture")
 		}
 	}
 	over()
