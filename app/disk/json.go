@@ -36,7 +36,7 @@ func ReadJSON(path string, limit int64, v any) error {
 		return sentence.Errorf("the file %s cannot be read: %w", path, Reason(err))
 	}
 	if err := json.Unmarshal(b, v); err != nil {
-		return sentence.Errorf("the file %s is damaged: %w", path, err)
+		return sentence.Errorf("the file %s is damaged: %w", path, sentence.JSON(err))
 	}
 	return nil
 }

@@ -348,7 +348,7 @@ func (s runService) Log(ctx context.Context, id string, cursor int64) (points []
 	if err != nil {
 		return nil, 0, false, err
 	}
-	f, err := durable.Open(filepath.Join(dir, train.LogName))
+	f, err := durable.OpenUpTo(filepath.Join(dir, train.LogName), train.MaxLog)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, 0, cursor != 0, nil
 	}

@@ -373,7 +373,7 @@ func load(dir string, step int64) (*Checkpoint, error) {
 	}
 	var st state
 	if err := json.Unmarshal(raw, &st); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, stateName, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, stateName, sentence.JSON(err))
 	}
 	if st.Step != step || st.AdamStep < 0 || !slices.Equal(st.EMAs, m.EMAs) {
 		return nil, sentence.Errorf("%w: %s and %s disagree", ErrDamaged, stateName, manifestName)
@@ -554,14 +554,14 @@ func readManifest(path string, step int64) (*manifest, error) {
 func parseManifest(b []byte, step int64) (*manifest, error) {
 	var version struct{ Format int }
 	if err := json.Unmarshal(b, &version); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, manifestName, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, manifestName, sentence.JSON(err))
 	}
 	if version.Format > Format {
 		return nil, sentence.Errorf("%w: it has format %d and this program knows up to %d, so update Unnoise", ErrNewer, version.Format, Format)
 	}
 	var m manifest
 	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, manifestName, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, manifestName, sentence.JSON(err))
 	}
 	if m.Format < 1 || m.Step != step {
 		return nil, sentence.Errorf("%w: %s is of format %d and step %d", ErrDamaged, manifestName, m.Format, m.Step)

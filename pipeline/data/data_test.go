@@ -387,11 +387,15 @@ func TestFolderWalk(t *testing.T) {
 	require.NoError(t, os.Symlink(filepath.Join(dir, "a"), filepath.Join(dir, "b", "again")))
 	require.NoError(t, os.Symlink(filepath.Join(dir, "nowhere"), filepath.Join(dir, "dangling.png")))
 	require.NoError(t, os.Symlink("/dev/zero", filepath.Join(dir, "device.png")))
+	require.NoError(t, os.Symlink("self.png", filepath.Join(dir, "self.png")))
 	rep, err := Scan(t.Context(), dir, nil)
 	require.NoError(t, err)
 	require.Equal(t, []string{"a/1.png", "a/deep/er/3.PNG", "b/2.png", "root.png"}, names(rep))
 	require.Equal(t, []ClassCount{{"a", 2}, {"b", 1}, {"unsorted", 1}}, rep.Classes)
-	require.Equal(t, []BadFile{{Name: "dangling.png", Reason: "it does not exist any more"}}, rep.Bad)
+	require.Len(t, rep.Bad, 2)
+	require.Equal(t, BadFile{Name: "dangling.png", Reason: "it does not exist any more"}, rep.Bad[0])
+	require.Equal(t, "self.png", rep.Bad[1].Name)
+	require.Contains(t, rep.Bad[1].Reason, "it cannot be opened (")
 	require.Equal(t, []PassedOver{{PassedSystem, 2, ".git"}, {PassedUnknown, 3, ".hidden.png"}}, rep.Passed)
 	require.Equal(t, 5, rep.Ignored)
 }
@@ -529,6 +533,8 @@ func TestBadIDX(t *testing.T) {
 		{"wrong magic", append([]byte{1}, ok[1:]...), nil, "magic"},
 		{"not gzip", []byte{0x1f, 0x8b, 0}, nil, "not a gzip"},
 		{"other labels", ok, labelBytes(1, 2), "do not belong together"},
+		{"labels of one more", ok, labelBytes(1, 2, 3, 4), "has 4 labels for 3 pictures"},
+		{"labels cut off", ok, labelBytes(1, 2, 3)[:10], "promises 11 bytes and it has 10"},
 		{"labels are none", ok, []byte("nonsense"), "not an IDX file of labels"},
 	}
 	for _, tt := range tests {
@@ -557,7 +563,7 @@ func TestNothingToScan(t *testing.T) {
 	require.ErrorContains(t, err, "is not a dataset")
 	write(t, filepath.Join(dir, "a.zip"), []byte("x"))
 	_, err = Scan(t.Context(), filepath.Join(dir, "a.zip"), nil)
-	require.ErrorContains(t, err, "cannot be read as a .zip archive")
+	require.ErrorContains(t, err, "cannot be read as a .zip archive: it is damaged or cut off, or none")
 	write(t, filepath.Join(dir, "bad.png"), []byte("x"))
 	rep, err := Scan(t.Context(), dir, nil)
 	require.ErrorIs(t, err, ErrNoImages)

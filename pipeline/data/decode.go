@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/jsummers/gobmp"
 	"golang.org/x/image/webp"
@@ -535,6 +536,12 @@ func why(err error) sentence.Text {
 		return sentence.T("there is no permission to read it")
 	case errors.Is(err, fs.ErrNotExist):
 		return sentence.T("it does not exist any more")
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok { // which path is told beside it
+		if no, ok := errors.AsType[syscall.Errno](e); ok {
+			return sentence.T("it cannot be opened ({{.Problem}})", "Problem", no)
+		}
+		err = e.Err
 	}
 	return sentence.T("it is damaged ({{.Problem}})", "Problem", err)
 }

@@ -223,6 +223,12 @@ func TestScansOfAJPEGAreBounded(t *testing.T) {
 		_, err := readInfo(b, defaultLimits)
 		require.ErrorContains(t, err, "too many scans")
 	}
+	// A picture that is not progressive has a scan for each component at most.
+	once := bytes.Replace(scansOf(1024, 2), []byte{0xff, 0xc2}, []byte{0xff, 0xc0}, 1)
+	_, err = readInfo(once, defaultLimits)
+	require.ErrorContains(t, err, "too many scans")
+	_, err = readInfo(bytes.Replace(scansOf(1024, 1), []byte{0xff, 0xc2}, []byte{0xff, 0xc0}, 1), defaultLimits)
+	require.NoError(t, err)
 	// The parts of a TIFF share the bound.
 	part := scansOf(1024, 2)
 	b := tiffOf(2048, 2048, map[uint16][]int{tagCompression: {7}, tagTileWidth: {1024}, tagTileHeight: {1024}}, part, part, part, part)
@@ -418,6 +424,7 @@ func TestCompressedIDXIsBounded(t *testing.T) {
 		{gz(t, head(2_000_000, 28)), "unpacks to 1495 MiB"},
 		{gz(t, head(1_000_000, 28)), "cut off or damaged: its header promises 1000000 pictures and it has 0"}, // no file of its size holds them
 		{gz(t, head(2_000_001, 1)), "more than the limit of 2000000"},
+		{gz(t, append(head(900, 1024), noise(600, 600, 1).Pix...)), "to 900 MiB: it is refused as a zip bomb"},
 		{gz(t, append(head(3, 4), make([]byte, 40)...)), "promises 3 pictures and it has 2"},
 	} {
 		write(t, path, x.b)

@@ -114,6 +114,8 @@ func openIDXImages(path string) (x *idxFile, err error) {
 		return nil, sentence.T("{{.Path}} unpacks to {{.MiB}} MiB, more than is read at once: unpack it first (gunzip)", "Path", path, "MiB", want>>20)
 	case want > st.Size()*deflateRatio:
 		return nil, x.short(path, 0)
+	case want > st.Size()*zipRatio+zipFree:
+		return nil, sentence.T("{{.Path}} claims to expand from {{.From}} to {{.To}} MiB: it is refused as a zip bomb", "Path", path, "From", st.Size()>>20, "To", want>>20)
 	}
 	x.path, x.file = path, f
 	return x, nil
@@ -185,8 +187,11 @@ func readIDXLabels(path string, n int) (_ []byte, err error) {
 	if len(b) < 8 || binary.BigEndian.Uint32(b) != idxLabels {
 		return nil, sentence.Errorf("%s is not an IDX file of labels", path)
 	}
-	if count := binary.BigEndian.Uint32(b[4:]); int64(count) != int64(n) || len(b) != 8+n {
-		return nil, sentence.Errorf("%s has %d labels for %d pictures: the two files do not belong together", path, min(int(count), len(b)-8), n)
+	if count := binary.BigEndian.Uint32(b[4:]); int64(count) != int64(n) {
+		return nil, sentence.Errorf("%s has %d labels for %d pictures: the two files do not belong together", path, count, n)
+	}
+	if len(b) != 8+n {
+		return nil, sentence.Errorf("%s is cut off: its header promises %d bytes and it has %d", path, 8+n, len(b))
 	}
 	return b[8:], nil
 }

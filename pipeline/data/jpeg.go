@@ -74,7 +74,8 @@ func readJPEG(b []byte, work int) (h jpegHead, err error) {
 		if err := h.segment(kind, body, at+2); err != nil {
 			return h, err
 		}
-		if h.scans > maxScans || h.blocks > work {
+		repeated := h.ids != nil && !h.progressive && h.scans > len(h.ids) // each component has one at most (T.81, section 4.8)
+		if h.scans > maxScans || h.blocks > work || repeated {
 			return h, refuse("it has too many scans for a picture of its size (%d): save it anew", h.scans)
 		}
 		at += size

@@ -108,6 +108,9 @@ func (s *Source) openZip(size int64) error {
 	if errors.Is(err, zip.ErrInsecurePath) { // only the names are used, and only as names; the bad ones are reported
 		err = nil
 	}
+	if errors.Is(err, zip.ErrFormat) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return sentence.T("{{.Path}} cannot be read as a .zip archive: it is damaged or cut off, or none; copy or pack it anew", "Path", s.path).Because(err)
+	}
 	if err != nil {
 		return sentence.T("{{.Path}} cannot be read as a .zip archive: {{.Problem}}", "Path", s.path, "Problem", err).Because(err)
 	}

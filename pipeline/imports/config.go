@@ -46,6 +46,9 @@ func follow(file string, config map[string]json.RawMessage, rules map[string]rul
 		r, ok := rules[k]
 		if !ok {
 			if slices.Contains(bookkeeping, k) {
+				if k == "_class_name" && json.Unmarshal(config[k], new(string)) != nil {
+					return nil, sentence.Errorf("its %s has %s = %s, which cannot be used", file, k, short(config[k]))
+				}
 				continue
 			}
 			return nil, sentence.Errorf("its %s has the key %.100q, which is not known here", file, k)
@@ -96,9 +99,13 @@ func readObject(path string) (map[string]json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	var m map[string]json.RawMessage
-	if err := json.Unmarshal(quoteNonFinite(b), &m); err != nil {
-		return nil, sentence.Errorf("its %s is damaged: %w", filepath.Base(path), err)
+	return object(path, quoteNonFinite(b))
+}
+
+// object reads what a file holds.
+func object(path string, b []byte) (m map[string]json.RawMessage, err error) {
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, sentence.Errorf("its %s is damaged: %w", filepath.Base(path), sentence.JSON(err))
 	}
 	if m == nil {
 		return nil, sentence.Errorf("its %s is damaged: it holds no object", filepath.Base(path))
@@ -237,9 +244,9 @@ func readNetwork(path string) (unet.Config, error) {
 		return unet.Config{}, err
 	}
 	b = quoteNonFinite(b)
-	var config map[string]json.RawMessage
-	if err := json.Unmarshal(b, &config); err != nil {
-		return unet.Config{}, sentence.Errorf("its config.json: %w", err)
+	config, err := object(path, b)
+	if err != nil {
+		return unet.Config{}, err
 	}
 	rules := map[string]rule{}
 	for _, k := range averaging {

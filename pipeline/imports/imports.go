@@ -46,6 +46,11 @@ func diffusers(path string) (Model, error) {
 	if err != nil {
 		return Model{}, err
 	}
+	if st, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return Model{}, sentence.T("it does not exist").Because(err)
+	} else if err == nil && !st.IsDir() {
+		return Model{}, sentence.Errorf("it is not a folder: give the folder of a diffusers pipeline or UNet2DModel")
+	}
 	if parent := filepath.Dir(path); filepath.Base(path) == "unet" && isPipeline(parent) {
 		path = parent // the network of a pipeline, whose scheduler says what it predicts
 	}
@@ -163,6 +168,9 @@ func readWeights(dir string, cfg unet.Config) ([]float32, error) {
 	}
 	for k, n := range names {
 		names[k] = filepath.Join(dir, n)
+		if _, err := os.Stat(names[k]); errors.Is(err, fs.ErrNotExist) {
+			return nil, sentence.Errorf("its %s names the file %.100q, which is missing: copy it there, too", weightNames[i], n)
+		}
 	}
 	return readFiles(names, cfg)
 }

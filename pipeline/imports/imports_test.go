@@ -181,6 +181,11 @@ func TestRefusals(t *testing.T) {
 		{"damaged config", "config.json", func(t *testing.T, dir string) {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "unet", "config.json"), []byte("{"), 0o600))
 		}},
+		{"config of a wrong kind", "layers_per_block is of the wrong kind", edit("unet/config.json", "layers_per_block", []int{1})},
+		{"config cut off", "its config.json is damaged: it ends too early", func(t *testing.T, dir string) {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "unet", "config.json"), []byte(`{"a":`), 0o600))
+		}},
+		{"class of a wrong kind", "_class_name = 5", scheduler("_class_name", 5)},
 		{"pickle", "pickle", func(t *testing.T, dir string) {
 			p := filepath.Join(dir, "unet", weightNames[0])
 			require.NoError(t, os.Rename(p, filepath.Join(dir, "unet", "diffusion_pytorch_model.bin")))

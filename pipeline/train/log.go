@@ -18,6 +18,9 @@ import (
 // LogName is the name of the log in a run's folder: JSON, one Record a line.
 const LogName = "log.jsonl"
 
+// MaxLog bounds the bytes of a log; the longest training writes far fewer.
+const MaxLog = 4 << 30
+
 // Record is one line of the log. The losses are means over the steps since the line before.
 type Record struct {
 	Step    int64     `json:"step"` // steps done
@@ -75,7 +78,7 @@ func readLog(disk durable.Disk, path string) (recs []Record, bad int, err error)
 // eachLine gives use every whole line of a log, and what it says; nil if it is damaged. Of one that is too long, only the
 // beginning is given.
 func eachLine(disk durable.Disk, path string, use func(line []byte, rec *Record) error) error {
-	f, err := disk.Open(path)
+	f, err := disk.OpenUpTo(path, MaxLog)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -232,6 +232,19 @@ func TestLogThatCannotBeOpened(t *testing.T) {
 	require.Equal(t, []Record{{Step: 1}, {Step: 2}}, recs)
 }
 
+// TestLogThatIsEndless holds that a file of a size that no log has is not read through.
+func TestLogThatIsEndless(t *testing.T) {
+	path := filepath.Join(t.TempDir(), LogName)
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, os.Truncate(path, 1<<40))
+	_, err := ReadLog(path)
+	require.ErrorIs(t, err, durable.ErrTooLarge)
+	_, _, err = sieve(path, nil)
+	require.ErrorIs(t, err, durable.ErrTooLarge)
+	_, err = openLog(durable.Disk{}, path, 0)
+	require.ErrorIs(t, err, durable.ErrTooLarge)
+}
+
 func FuzzReadLog(f *testing.F) {
 	f.Add([]byte("{\"step\":1,\"loss\":0.5}\n"))
 	f.Add([]byte("{\"step\":1}\n{\"st"))

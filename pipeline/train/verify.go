@@ -29,7 +29,7 @@ func MendLog(path, from string) error {
 
 // sieve gives each line that is a record to keep.
 func sieve(path string, keep func(line []byte) error) (records, bad int, err error) {
-	f, err := durable.Open(path)
+	f, err := durable.OpenUpTo(path, MaxLog)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -596,7 +596,7 @@ func ReadFile(path string, limit int64) ([]byte, error) { return Disk{}.ReadFile
 
 // ReadFile is the package's ReadFile on this disk.
 func (d Disk) ReadFile(path string, limit int64) (_ []byte, err error) {
-	f, err := d.Open(path)
+	f, err := d.OpenUpTo(path, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -605,11 +605,34 @@ func (d Disk) ReadFile(path string, limit int64) (_ []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(b)) > limit {
-		return nil, sentence.T("the file {{.Path}} is too large to be one of this program's (over {{.Limit}} bytes)", "Path", d.Path(path), "Limit", limit).
-			Because(ErrTooLarge)
+	if int64(len(b)) > limit { // it grew
+		return nil, d.tooLarge(path, limit)
 	}
 	return b, nil
+}
+
+// OpenUpTo opens a regular file of at most limit bytes for reading.
+func OpenUpTo(path string, limit int64) (*os.File, error) { return Disk{}.OpenUpTo(path, limit) }
+
+// OpenUpTo is the package's OpenUpTo on this disk.
+func (d Disk) OpenUpTo(path string, limit int64) (*os.File, error) {
+	f, err := d.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && st.Size() > limit {
+		err = d.tooLarge(path, limit)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func (d Disk) tooLarge(path string, limit int64) error {
+	return sentence.T("the file {{.Path}} is too large to be one of this program's (over {{.Limit}} bytes)", "Path", d.Path(path), "Limit", limit).
+		Because(ErrTooLarge)
 }
 
 // Lock is a lock on the file at path, which is made when it is first taken. A link there is not followed, and a pipe is not

@@ -48,4 +48,14 @@ func TestPipeIsRefused(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "long"), []byte("12345678901"), 0o600))
 	_, err = ReadFile(filepath.Join(dir, "long"), 10)
 	require.ErrorContains(t, err, "over 10 bytes")
+	_, err = OpenUpTo(filepath.Join(dir, "long"), 10)
+	require.ErrorIs(t, err, ErrTooLarge)
+	f, err := OpenUpTo(filepath.Join(dir, "long"), 11)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	// Of one that claims more, nothing is read.
+	require.NoError(t, os.Truncate(filepath.Join(dir, "long"), 1<<40))
+	allocs := testing.AllocsPerRun(1, func() { _, err = ReadFile(filepath.Join(dir, "long"), 1<<38) })
+	require.ErrorIs(t, err, ErrTooLarge)
+	require.Less(t, allocs, 100.0)
 }

@@ -125,6 +125,29 @@ func TestWhatIsWrittenCanBeRead(t *testing.T) {
 	}
 }
 
+func TestJSON(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"", "it ends too early: it was cut off"},
+		{`{"n":`, "it ends too early: it was cut off"},
+		{`{"n":1}{`, "from byte 8 on it is not JSON"},
+		{"\x00", "from byte 1 on it is not JSON"},
+		{strings.Repeat("[", 20_000), "it is nested too deeply"},
+		{"[1]", "what it holds is of the wrong kind (array)"},
+		{`{"n":9223372036854775808}`, "n is of the wrong kind (number 9223372036854775808)"},
+		{`{"n":"x"}`, "n is of the wrong kind (string)"},
+	} {
+		var v struct {
+			N int `json:"n"`
+		}
+		err := json.Unmarshal([]byte(c.in), &v)
+		require.EqualError(t, JSON(err), c.want)
+		require.ErrorIs(t, JSON(err), err)
+	}
+	require.NoError(t, JSON(nil))
+	other := errors.New("other")
+	require.Equal(t, other, JSON(other))
+}
+
 func FuzzTextFromAFile(f *testing.F) {
 	f.Add([]byte(`{"template":"{{.A}} is {{.B}}","data":{"A":"x","B":{"template":"{{.C}}","data":{"C":7}}}}`))
 	f.Add([]byte(`{"template":"{{range .A}}","data":{"A":[1,null]}}`))

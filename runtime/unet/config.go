@@ -115,7 +115,7 @@ func ParseConfig(b []byte) (Config, error) {
 		Name string `json:"_class_name"`
 	}
 	if err := json.Unmarshal(b, &class); err != nil {
-		return Config{}, sentence.Errorf("the model's config.json is not valid JSON: %w", err)
+		return Config{}, sentence.Errorf("the model's config.json is damaged: %w", sentence.JSON(err))
 	}
 	if class.Name != "" && class.Name != "UNet2DModel" {
 		return Config{}, sentence.Errorf("the model's config.json describes a %q; only UNet2DModel can be opened", class.Name)
@@ -125,7 +125,7 @@ func ParseConfig(b []byte) (Config, error) {
 	c.BlockOutChannels = []int{224, 448, 672, 896}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	if err := dec.Decode(&c); err != nil {
-		return Config{}, sentence.Errorf("the model's config.json cannot be read: %w", err)
+		return Config{}, sentence.Errorf("the model's config.json cannot be read: %w", sentence.JSON(err))
 	}
 	if err := c.Validate(); err != nil {
 		return Config{}, err

@@ -121,11 +121,11 @@ func TestValidateSaysWhatIsWrong(t *testing.T) {
 		"attention_head_dim 0 does not divide 32 channels":                    func(c *Config) { c.AttentionHeadDim = ptr(0) },
 		"attn_norm_num_groups 7 does not divide 64 channels":                  func(c *Config) { c.AttnNormNumGroups = ptr(7) },
 		"attn_norm_num_groups 0 does not divide 64 channels":                  func(c *Config) { c.AttnNormNumGroups = ptr(0) },
-		"sample_size must lie in 1…2048, not 0 × 24":                            func(c *Config) { c.SampleSize.W = 0 },
-		"sample_size must lie in 1…2048, not 32 × 4096":                         func(c *Config) { c.SampleSize.H = 4096 },
-		"multiples of 4, and 30 × 25 is not; the nearest is 32 × 24":              func(c *Config) { c.SampleSize = Size{W: 30, H: 25} },
-		"multiples of 4, and 1 × 2 is not; the nearest is 4 × 4":                  func(c *Config) { c.SampleSize = Size{W: 1, H: 2} },
-		"multiples of 4, and 2047 × 4 is not; the nearest is 2048 × 4":            func(c *Config) { c.SampleSize = Size{W: 2047, H: 4} },
+		"sample_size must lie in 1…2048, not 0 × 24":                          func(c *Config) { c.SampleSize.W = 0 },
+		"sample_size must lie in 1…2048, not 32 × 4096":                       func(c *Config) { c.SampleSize.H = 4096 },
+		"multiples of 4, and 30 × 25 is not; the nearest is 32 × 24":          func(c *Config) { c.SampleSize = Size{W: 30, H: 25} },
+		"multiples of 4, and 1 × 2 is not; the nearest is 4 × 4":              func(c *Config) { c.SampleSize = Size{W: 1, H: 2} },
+		"multiples of 4, and 2047 × 4 is not; the nearest is 2048 × 4":        func(c *Config) { c.SampleSize = Size{W: 2047, H: 4} },
 		`time_embedding_type is "learned"`:                                    func(c *Config) { c.TimeEmbeddingType = "learned" },
 		"freq_shift 16 is not below half of the first level's 32 channels":    func(c *Config) { c.FreqShift = 16 },
 		"time_embedding_dim must lie in 1…16384, not 0":                       func(c *Config) { c.TimeEmbeddingDim = ptr(0) },
@@ -162,8 +162,8 @@ func TestValidateSaysWhatIsWrong(t *testing.T) {
 
 func TestParseConfigRefuses(t *testing.T) {
 	for in, want := range map[string]string{
-		"":                                       "not valid JSON",
-		"[]":                                     "not valid JSON",
+		"":                                       "is damaged",
+		"[]":                                     "is damaged",
 		`{"_class_name":"UNet2DConditionModel"}`: `describes a "UNet2DConditionModel"; only UNet2DModel can be opened`,
 		`{"sample_size":[1,2,3]}`:                "sample_size must be a number or [height, width]",
 		`{"sample_size":"big"}`:                  "sample_size must be a number or [height, width]",
