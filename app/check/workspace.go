@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"unnoise/app/datasets"
+	"unnoise/app/library"
 	"unnoise/app/queue"
 	"unnoise/app/trash"
 	"unnoise/app/workspace"
@@ -177,6 +178,9 @@ func (c *checker) index(ctx context.Context, w *workspace.Workspace) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err == nil || errors.Is(err, fs.ErrNotExist): // it is made when the workspace is opened
+		return nil
+	case errors.Is(err, library.ErrForeign):
+		c.found(w.Library(), Unread, err, sentence.T("Move it away, and an index is made from the folders."))
 		return nil
 	}
 	c.mended(w.Library(), err, sentence.T("It is made anew from the folders; nothing is lost by that."), func() error { return c.o.Reindex(ctx) })

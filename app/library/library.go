@@ -130,7 +130,7 @@ func (d *DB) Renew(ctx context.Context, cause error) error {
 	db, err := (*sql.DB)(nil), cause
 	if damaged(cause) && !d.memory.Load() {
 		if certain, _ := inspect(d.path); !certain {
-			cause, err = errForeign, errForeign
+			cause, err = ErrForeign, ErrForeign
 		} else if err = discard(d.path); err == nil {
 			db, _, err = open(ctx, d.path)
 			notice = sentence.T("The index was damaged or incomplete. It is made anew from the folders; nothing is lost.")
@@ -160,7 +160,7 @@ func (d *DB) Renew(ctx context.Context, cause error) error {
 }
 
 func memoryNotice(path string, cause error) sentence.Text {
-	if errors.Is(cause, errForeign) {
+	if errors.Is(cause, ErrForeign) {
 		return sentence.T("The file {{.Path}} is not an index of this program and is left as it is; the lists are kept in memory. Move that file away to have them kept on the disk.", "Path", path)
 	}
 	return sentence.T("The index {{.Path}} cannot be written ({{.Problem}}): the lists are read from the folders and kept in memory. Nothing is lost.", "Path", path, "Problem", reason(cause))

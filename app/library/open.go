@@ -34,8 +34,8 @@ const (
 const maxSize = 4 << 30
 
 var (
-	// errForeign says that a file is not, or not for certain, this program's: it is left alone.
-	errForeign = sentence.Errorf("it is not an index of this program")
+	// ErrForeign says that a file is not, or not for certain, this program's: it is left alone.
+	ErrForeign = sentence.Errorf("it is not an index of this program")
 	// errUnusable says that an index is damaged, of another version, or not made as this program makes it.
 	errUnusable = sentence.Errorf("the index is damaged")
 )
@@ -66,12 +66,12 @@ func discard(path string) error {
 }
 
 // inspect looks at the file, without SQLite, whether it is this program's, which is not certain while it is being made. The
-// error wraps fs.ErrNotExist when there is none, errForeign when it is another's, and errUnusable when it is ours and
+// error wraps fs.ErrNotExist when there is none, ErrForeign when it is another's, and errUnusable when it is ours and
 // cannot be used.
 func inspect(path string) (certain bool, err error) {
 	for _, p := range companions(path) {
 		if st, err := os.Lstat(p); err == nil && !st.Mode().IsRegular() {
-			return false, errForeign
+			return false, ErrForeign
 		}
 	}
 	st, err := os.Lstat(path)
@@ -79,7 +79,7 @@ func inspect(path string) (certain bool, err error) {
 	case err != nil:
 		return false, err
 	case !st.Mode().IsRegular(): // a link, too, leads to what is not ours
-		return false, errForeign
+		return false, ErrForeign
 	case st.Size() == 0:
 		return true, nil // what a process leaves that dies at once
 	}
@@ -102,7 +102,7 @@ func inspect(path string) (certain bool, err error) {
 		bytes.Contains(head, []byte("CREATE TABLE galleries (")) && bytes.Contains(head, []byte("CREATE TABLE images ("))
 	switch {
 	case !marked && !former && !empty:
-		return false, errForeign
+		return false, ErrForeign
 	case st.Size() > maxSize:
 		return true, errUnusable
 	}
@@ -176,7 +176,7 @@ func prepare(ctx context.Context, db *sql.DB) (fresh bool, err error) {
 	}
 	if !slices.Equal(now, want) {
 		if id != mark && !slices.ContainsFunc(now, func(d string) bool { return strings.HasPrefix(d, "table\x00galleries\x00") }) {
-			return false, errForeign
+			return false, ErrForeign
 		}
 		return false, errors.Join(errUnusable, sentence.Errorf("it is not made as this program makes it"))
 	}

@@ -12,9 +12,12 @@ import (
 )
 
 // Verify reads the whole index at path and lets SQLite check every page of it; nothing is written. The error wraps
-// fs.ErrNotExist when there is no index.
+// fs.ErrNotExist when there is no index, and ErrForeign when the file is another program's, or no file.
 func Verify(ctx context.Context, path string) (err error) {
-	if _, err := os.Stat(path); err != nil {
+	switch _, err := inspect(path); {
+	case errors.Is(err, ErrForeign): // SQLite would wait for the other end of a pipe
+		return sentence.Errorf("the file %s is left as it is: %w", path, err)
+	case errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	q := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(10000)", "query_only(1)", "trusted_schema(0)"}}

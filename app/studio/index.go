@@ -82,13 +82,17 @@ func sweep(e *env) error {
 		var errs []error
 		dirs := []string{".", "datasets", "models", "runs", "galleries", ".trash", ".cache"}
 		// A dataset's decoded pictures are written within it, and it is not looked at again for that.
-		for _, pattern := range []string{"datasets/*", "datasets/*/*"} {
-			found, _ := fs.Glob(d.Root.FS(), pattern)
-			for _, f := range found {
-				if st, err := d.Root.Lstat(filepath.FromSlash(f)); err == nil && st.IsDir() && !durable.IsTemp(filepath.Base(f)) {
-					dirs = append(dirs, filepath.FromSlash(f))
+		folders := func(dir string) (found []string) {
+			entries, _ := d.ReadDir(dir)
+			for _, e := range entries {
+				if e.IsDir() && !durable.IsTemp(e.Name()) {
+					found = append(found, filepath.Join(dir, e.Name()))
 				}
 			}
+			return found
+		}
+		for _, dataset := range folders("datasets") {
+			dirs = append(append(dirs, dataset), folders(dataset)...)
 		}
 		for _, dir := range dirs {
 			if err := d.Tidy(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -96,7 +100,7 @@ func sweep(e *env) error {
 			}
 		}
 		trials := filepath.Join(".cache", "trials")
-		entries, _ := fs.ReadDir(d.Root.FS(), filepath.ToSlash(trials)) // not made yet, as a rule
+		entries, _ := d.ReadDir(trials) // not made yet, as a rule
 		for _, t := range entries {
 			if info, err := t.Info(); err == nil && time.Since(info.ModTime()) > debris {
 				errs = append(errs, d.Root.RemoveAll(filepath.Join(trials, t.Name())))

@@ -131,6 +131,16 @@ func (d Disk) open(dir string) (*os.Root, error) {
 	return d.Root.OpenRoot(dir)
 }
 
+// ReadDir lists a folder, sorted by name. A pipe in its place is not waited for.
+func (d Disk) ReadDir(dir string) ([]fs.DirEntry, error) {
+	root, err := d.open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	return fs.ReadDir(root.FS(), ".")
+}
+
 // parent opens the folder of a path and returns the name within it.
 func (d Disk) parent(path string) (*os.Root, string, error) {
 	dir, err := d.open(filepath.Dir(path))

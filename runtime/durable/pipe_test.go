@@ -36,7 +36,12 @@ func TestPipeIsRefused(t *testing.T) {
 			require.ErrorIs(t, err, ErrNotRegular)
 		}
 		require.ErrorIs(t, d.Sweep(at("pipe")), syscall.ENOTDIR)
-		_, err := d.NewFolder(at("pipe/x"))
+		_, err := d.ReadDir(at("pipe"))
+		require.ErrorIs(t, err, syscall.ENOTDIR)
+		entries, err := d.ReadDir(at("."))
+		require.NoError(t, err)
+		require.NotEmpty(t, entries)
+		_, err = d.NewFolder(at("pipe/x"))
 		require.ErrorIs(t, err, syscall.ENOTDIR)
 		require.ErrorIs(t, d.WriteFile(at("pipe/x"), text("x")), syscall.ENOTDIR)
 	}

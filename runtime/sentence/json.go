@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 )
 
 // JSON puts into words what encoding/json says of a file that it cannot read. Other errors are returned as they are.
@@ -14,6 +15,9 @@ func JSON(err error) error {
 			return T("what it holds is of the wrong kind ({{.Value}})", "Value", e.Value).Because(err)
 		}
 		return T("{{.Key}} is of the wrong kind ({{.Value}})", "Key", e.Field, "Value", e.Value).Because(err)
+	}
+	if _, ok := errors.AsType[*time.ParseError](err); ok || err != nil && strings.HasPrefix(err.Error(), "Time.UnmarshalJSON") {
+		return T("a time in it cannot be read").Because(err)
 	}
 	e, ok := errors.AsType[*json.SyntaxError](err)
 	switch {

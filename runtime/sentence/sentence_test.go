@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -134,10 +135,13 @@ func TestJSON(t *testing.T) {
 		{strings.Repeat("[", 20_000), "it is nested too deeply"},
 		{"[1]", "what it holds is of the wrong kind (array)"},
 		{`{"n":9223372036854775808}`, "n is of the wrong kind (number 9223372036854775808)"},
+		{`{"t":7}`, "a time in it cannot be read"},
+		{`{"t":"today"}`, "a time in it cannot be read"},
 		{`{"n":"x"}`, "n is of the wrong kind (string)"},
 	} {
 		var v struct {
-			N int `json:"n"`
+			N int       `json:"n"`
+			T time.Time `json:"t"`
 		}
 		err := json.Unmarshal([]byte(c.in), &v)
 		require.EqualError(t, JSON(err), c.want)
