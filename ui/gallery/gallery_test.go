@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"fyne.io/fyne/v2"
@@ -128,7 +129,7 @@ func TestGallery(t *testing.T) {
 	g.Select(0)
 	require.True(t, g.Key(fyne.KeyRight, true))
 	b.Tap("Compare two")
-	modes := pagetest.Find(b, func(r *widget.RadioGroup) bool { return len(r.Options) == 4 })
+	modes := pagetest.Find(b, func(m *kit.Select) bool { return slices.Contains(m.Options, "Difference") })
 	b.Wait("both", func() bool {
 		n := 0
 		pagetest.Find(b, func(v *viewer.Viewer) bool {

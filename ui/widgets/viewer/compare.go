@@ -47,7 +47,7 @@ type Compare struct {
 	wiped        *image.RGBA
 	body         *fyne.Container
 	root         *fyne.Container
-	modes        *widget.RadioGroup
+	modes        *kit.Select
 	amplified    *image.RGBA
 }
 
@@ -77,17 +77,10 @@ func NewCompare() *Compare {
 	c.wiper.OnChanged = func(float64) { c.showWipe() }
 	c.wipeRow = container.NewBorder(nil, nil, widget.NewLabel(lang.L("Part at")), nil, container.NewGridWrap(fyne.NewSize(220, 34), c.wiper))
 	labels := []string{lang.L("Side by side"), lang.L("One over the other"), lang.L("Difference"), lang.L("Wipe")}
-	c.modes = widget.NewRadioGroup(labels, func(s string) {
-		for i, l := range labels {
-			if l == s {
-				c.SetMode(Mode(i))
-			}
-		}
-	})
-	c.modes.Horizontal = true
-	c.modes.Required = true
+	c.modes = kit.NewSelect(labels, nil)
+	c.modes.OnChanged = func(string) { c.SetMode(Mode(c.modes.SelectedIndex())) }
 	c.body = container.NewStack()
-	c.root = container.NewBorder(container.NewBorder(nil, nil, c.modes, container.NewHBox(c.swap, c.gainRow, c.wipeRow), c.text), nil, nil, nil, c.body)
+	c.root = container.NewBorder(container.NewBorder(nil, nil, container.NewHBox(c.modes, c.swap), container.NewHBox(c.gainRow, c.wipeRow), c.text), nil, nil, nil, c.body)
 	c.ExtendBaseWidget(c)
 	c.modes.SetSelected(labels[0])
 	return c

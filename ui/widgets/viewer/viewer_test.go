@@ -3,6 +3,7 @@ package viewer
 import (
 	"image"
 	"image/color"
+	"slices"
 	"testing"
 	"time"
 
@@ -262,4 +263,26 @@ func TestColumns(t *testing.T) {
 	v.Fit()
 	over()
 	require.Equal(t, []string{"butterfly", "dragonfly"}, c.Names())
+}
+
+// The controls over two pictures stand beside each other, whichever of them a way of comparing has.
+func TestCompareControlsDoNotOverlap(t *testing.T) {
+	test.NewTempApp(t)
+	c := NewCompare()
+	w := test.NewTempWindow(t, c)
+	w.Resize(fyne.NewSize(560, 400))
+	for mode := range c.modes.Options {
+		c.modes.SetSelectedIndex(mode)
+		var taken []fyne.Position // from … to
+		for _, o := range []fyne.CanvasObject{c.modes, c.swap, c.gainRow, c.wipeRow} {
+			if o.Visible() {
+				x := fyne.CurrentApp().Driver().AbsolutePositionForObject(o).X
+				taken = append(taken, fyne.NewPos(x, x+o.Size().Width))
+			}
+		}
+		slices.SortFunc(taken, func(a, b fyne.Position) int { return int(a.X - b.X) })
+		for i := 1; i < len(taken); i++ {
+			require.LessOrEqual(t, taken[i-1].Y, taken[i].X, "mode %d", mode)
+		}
+	}
 }
