@@ -140,7 +140,7 @@ func (p *Page) compareSettings() {
 			if len(rows) == 0 {
 				body.Objects = []fyne.CanvasObject{kit.Muted(lang.L("These runs have the same settings."))}
 			} else {
-				body.Objects = []fyne.CanvasObject{container.NewVScroll(settingsTable(heads, rows))}
+				body.Objects = []fyne.CanvasObject{container.NewVScroll(container.NewVBox(settingsTable(heads, rows)))}
 			}
 			body.Refresh()
 		}

@@ -63,7 +63,7 @@ var light = map[fyne.ThemeColorName]color.Color{
 	theme.ColorNameHover:               rgba(0x1C212B, 0x0E),
 	theme.ColorNamePressed:             rgba(0x1C212B, 0x1E),
 	theme.ColorNameInputBackground:     rgb(0xEAEDF2),
-	theme.ColorNameInputBorder:         rgb(0xA9B2C1),
+	theme.ColorNameInputBorder:         rgb(0xB9C1CD),
 	theme.ColorNameMenuBackground:      rgb(0xFFFFFF),
 	theme.ColorNameOverlayBackground:   rgb(0xFFFFFF),
 	theme.ColorNameHeaderBackground:    rgb(0xEDEFF3),

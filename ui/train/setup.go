@@ -223,20 +223,29 @@ func (l *columns) Layout(objs []fyne.CanvasObject, size fyne.Size) {
 	}
 }
 
-// sideLayout gives the second object a column of its own at the right.
+// sideLayout gives the second object a column of its own at the right, or the lower part where the first would be cut.
 type sideLayout struct{}
+
+const sideLeast, sideGap = 280, 12
 
 func (sideLayout) MinSize(objs []fyne.CanvasObject) fyne.Size {
 	a, b := objs[0].MinSize(), objs[1].MinSize()
-	return fyne.NewSize(a.Width+b.Width, max(a.Height, b.Height))
+	return fyne.NewSize(max(a.Width, b.Width), a.Height+sideGap+b.Height)
 }
 
 func (sideLayout) Layout(objs []fyne.CanvasObject, s fyne.Size) {
-	w := min(max(s.Width*0.34, 280), 380)
-	left := min(s.Width-w-12, 980)
+	if s.Width < objs[0].MinSize().Width+sideGap+sideLeast {
+		top := (s.Height - sideGap) * 0.62
+		objs[0].Resize(fyne.NewSize(s.Width, top))
+		objs[1].Move(fyne.NewPos(0, top+sideGap))
+		objs[1].Resize(fyne.NewSize(s.Width, s.Height-top-sideGap))
+		return
+	}
+	w := min(max(s.Width*0.34, sideLeast), 380)
+	left := min(s.Width-w-sideGap, 980)
 	objs[0].Resize(fyne.NewSize(left, s.Height))
 	objs[1].Resize(fyne.NewSize(w, s.Height))
-	objs[1].Move(fyne.NewPos(left+12, 0))
+	objs[1].Move(fyne.NewPos(left+sideGap, 0))
 }
 
 // control makes what a field is set with.
