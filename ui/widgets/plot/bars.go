@@ -319,7 +319,8 @@ func (r *heatRenderer) Layout(s fyne.Size) {
 	// the colour bar, or the value under the pointer, above; the moments below
 	h.info.Move(fyne.NewPos(0, 0))
 	h.info.Resize(fyne.NewSize(s.Width, line))
-	bar := min(max(s.Width/5, 24), 90)
+	names := h.worse.MinSize().Width + h.better.MinSize().Width + 12
+	bar := max(min(s.Width/5, 90, s.Width-names), 12)
 	h.worse.Move(fyne.NewPos(0, 0))
 	x := h.worse.MinSize().Width + 6
 	h.bar.Move(fyne.NewPos(x, line/2-4))

@@ -102,7 +102,7 @@ func base(s *page.Services) *View {
 	v.bars.Now, v.bars.Before = lang.L("now"), lang.L("when first measured")
 	v.heat = plot.NewHeat(lang.L("little noise"), lang.L("much noise"))
 	v.heat.Moment = func(x float64) string { return lang.L("step {{.Step}}", map[string]any{"Step": page.Int(int64(x))}) }
-	v.heat.Worse, v.heat.Better = lang.L("its highest loss"), lang.L("its lowest loss")
+	v.heat.Worse, v.heat.Better = lang.L("high loss"), lang.L("low loss")
 	v.Loss.YTitle = lang.L("mean squared error per value")
 
 	v.picture = viewer.New()
