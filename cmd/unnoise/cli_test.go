@@ -107,7 +107,7 @@ func trainedRun(t *testing.T) string {
 		}
 		data := pictures(t, filepath.Join(trained.dir, "pictures"), 24)
 		code, stdout, stderr := cli("train", "--data", data, "--run", filepath.Join(trained.dir, "run"), "--preset", "tiny",
-			"--size", "8", "--steps", "3", "--batch", "4", "--seed", "5", "--json")
+			"--size", "8", "--steps", "3", "--batch", "4", "--held-out", "0.3", "--seed", "5", "--json")
 		if code != 0 {
 			trained.err = fmt.Errorf("exit code %d: %s", code, stderr)
 			return
@@ -510,6 +510,10 @@ func TestEval(t *testing.T) {
 		code, stdout, stderr = cli(append([]string{"eval", "--run", run, "--data", fresh, "--json"}, more...)...)
 		require.Zero(t, code, stderr)
 		printed[stdout] = true
+		if slices.Contains(more, "2") {
+			require.NoError(t, json.Unmarshal([]byte(stdout), &ev))
+			require.LessOrEqual(t, ev.Bound.Transitions, 2)
+		}
 	}
 	// After three steps the decoder sets out so high that few transitions are left to draw from: their number may change nothing.
 	require.GreaterOrEqual(t, len(printed), 3)
@@ -569,7 +573,7 @@ func TestResumeWithTheSameFlags(t *testing.T) {
 	for flag, has := range map[string]struct{ other, own string }{
 		"lr": {"0.5", "0.001"}, "batch": {"8", "4"}, "size": {"16x8", "8"}, "seed": {"6", "5"}, "preset": {"small", "tiny"},
 		"objective": {"eps", "v"}, "schedule": {"linear", "cosine"}, "weighting": {"min-snr", "simple"}, "fit": {"stretch", "crop"},
-		"channels": {"1", "3"}, "held-out": {"0.5", "0.05"}, "save-every": {"7", "250"}, "sample-every": {"7", "250"}, "warmup": {"7", "100"},
+		"channels": {"1", "3"}, "held-out": {"0.5", "0.3"}, "save-every": {"7", "250"}, "sample-every": {"7", "250"}, "warmup": {"7", "100"},
 		"keep-last": {"9", "3"}, "keep-every": {"9", "2500"}, "data": {run, filepath.Join(trained.dir, "pictures")},
 	} {
 		refused(t, 2, "--"+flag+" "+has.other+": the run has "+has.own, "train", "--run", run, "--resume", "--"+flag, has.other)

@@ -273,8 +273,11 @@ of them make the interval narrower, down to what the choice of pictures leaves.`
 				return a.printJSON(ev)
 			}
 			which := "pictures"
+			if ev.Images == 1 {
+				which = "picture"
+			}
 			if ev.HeldOut {
-				which = "held-out pictures"
+				which = "held-out " + which
 			}
 			if ev.LeftOut > 0 {
 				which += fmt.Sprintf(" (%d that it was trained on are left out)", ev.LeftOut)

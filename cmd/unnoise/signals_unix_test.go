@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -23,6 +24,10 @@ func TestStepsAreKept(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains several times")
 	}
+	// Where the tests themselves were started with nohup, what they start ignores the signal, too, but for this.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	dir := t.TempDir()
 	data := pictures(t, filepath.Join(dir, "pictures"), 12)
 	end := func(signals ...os.Signal) func(*exec.Cmd, *os.File) {
