@@ -102,7 +102,7 @@ func Open(path string) (*Store, error) {
 	}
 	var f file
 	if err == nil {
-		err = json.Unmarshal(raw, &f)
+		err = sentence.JSON(json.Unmarshal(raw, &f))
 	}
 	if f.Version > Version {
 		s.ro = sentence.Errorf("the settings %s were saved by a newer Unnoise (format %d) and are left alone: use that one, or remove the file", path, f.Version)

@@ -33,11 +33,12 @@ func TestRoundTrip(t *testing.T) {
 
 func TestDamagedAndNewerFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "settings.json")
-	for i, bad := range []string{`{"vers`, `{"version":1,"theme":"pink"}`, ``} {
+	for i, bad := range []string{`{"vers`, `{"version":1,"theme":"pink"}`, ``, `[]`, `{"version":"1"}`} {
 		require.NoError(t, os.WriteFile(path, []byte(bad), 0o600))
 		for range 2 { // looking changes nothing, and every look tells
 			s, err := Open(path)
 			require.ErrorContains(t, err, "are damaged and not in use")
+			require.NotContains(t, err.Error(), "json: ")
 			require.Equal(t, Settings{}, s.Get())
 		}
 		s, err := Open(path)

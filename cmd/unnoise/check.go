@@ -63,6 +63,8 @@ removed that cannot be made again.`,
 			var rep *studio.CheckReport
 			var err error
 			switch {
+			case run == "" && cmd.Flags().Changed("run"): // as from a script's empty variable
+				return usage("--run is missing; “%s --help” shows how to use it", cmd.CommandPath())
 			case run != "" && workspace != "":
 				return usage("give --run or --workspace, not both")
 			case run != "":

@@ -146,6 +146,10 @@ func TestRepair(t *testing.T) {
 	require.Equal(t, was, snapshot(t, run))
 }
 
+func TestCheckOfNoRun(t *testing.T) {
+	refused(t, exitUsage, "--run is missing", "check", "--run", "")
+}
+
 func TestCheckTellsNewerFilesFromDamagedOnes(t *testing.T) {
 	run := trainedRun(t)
 	path := filepath.Join(run, "run.json")
