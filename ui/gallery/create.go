@@ -282,7 +282,11 @@ func (c *creation) load() {
 		c.filling = false
 		c.toggleName()
 		c.fillSampler()
-		c.loadModel()
+		if c.model.SelectedIndex() < 0 && len(ms) > 0 { // the one that was remembered is gone
+			c.model.SetSelectedIndex(0)
+		} else {
+			c.loadModel()
+		}
 		c.check()
 	})
 }
