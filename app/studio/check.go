@@ -17,11 +17,13 @@ import (
 	"unnoise/runtime/sentence"
 )
 
-// What a look at all files finds; see package check.
 type (
-	CheckReport  = check.Report
+	// CheckReport is what a look at all files finds; see package check.
+	CheckReport = check.Report
+	// CheckFinding is one thing that is not whole.
 	CheckFinding = check.Finding
-	CheckState   = check.State
+	// CheckState says how one that is not whole is, and what became of it.
+	CheckState = check.State
 )
 
 // The states of what is not whole.
