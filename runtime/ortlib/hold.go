@@ -62,7 +62,7 @@ func (h *holder) open(path string, size int64) (io.Closer, *os.File, error) {
 	}
 	held, from, tidy, err := hold(f, path, size)
 	if err != nil {
-		return nil, nil, errors.Join(sentence.Errorf("%s cannot be made ready for loading: %w", path, err), f.Close())
+		return nil, nil, errors.Join(notReady(path, err), f.Close())
 	}
 	if h.held == nil {
 		h.held = make(map[string]string)
@@ -70,6 +70,14 @@ func (h *holder) open(path string, size int64) (io.Closer, *os.File, error) {
 	h.held[path] = from
 	h.tidy = append(h.tidy, tidy)
 	return nothing{}, held, nil
+}
+
+// errHold marks that a library is there and may be right, but what was checked could not be held until it is loaded.
+var errHold = errors.New("not held")
+
+func notReady(path string, err error) error {
+	return sentence.T("{{.Path}} cannot be made ready for loading ({{.Why}}): make room in memory, or in the folder for temporary files", "Path", path, "Why", err).
+		Because(errHold)
 }
 
 // pathOf is where to load a library from. One that is not pinned is another build, which its user named: it is loaded from

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -90,6 +91,20 @@ func TestPrivateCopy(t *testing.T) {
 		t.Skip("the file itself is held there")
 	}
 	privateCopy(t)
+}
+
+// A library that is there but cannot be held, for want of room, is not said to be missing.
+func TestNoRoomToHoldIt(t *testing.T) {
+	f := emptyFinder(t)
+	f.cache = t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(f.cache, platforms[f.goos+"/"+f.goarch].names[0]), nil, 0o600))
+	f.open = func(path string, _ int64) (io.Closer, *os.File, error) {
+		return nil, nil, notReady(path, syscall.ENOSPC)
+	}
+	_, err := f.find(t.Context())
+	require.ErrorIs(t, err, errHold)
+	require.ErrorContains(t, err, "make room")
+	require.NotErrorIs(t, err, ErrNotFound)
 }
 
 // BenchmarkLoad is Find with its bytes held, as at every start.

@@ -103,6 +103,9 @@ func (f finder) find(ctx context.Context) (Library, error) {
 		if ctx.Err() != nil {
 			return Library{}, ctx.Err()
 		}
+		if errors.Is(err, errHold) { // it is there, and another in its place would fare no better
+			return Library{}, err
+		}
 		skipped = append(skipped, err.Error())
 	}
 	found := ""
