@@ -73,7 +73,7 @@ func (h *holder) open(path string, size int64) (io.Closer, *os.File, error) {
 }
 
 // errHold marks that a library is there and may be right, but what was checked could not be held until it is loaded.
-var errHold = errors.New("not held")
+var errHold = sentence.Errorf("the library cannot be made ready for loading")
 
 func notReady(path string, err error) error {
 	return sentence.T("{{.Path}} cannot be made ready for loading ({{.Why}}): make room in memory, or in the folder for temporary files", "Path", path, "Why", err).
