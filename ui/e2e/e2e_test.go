@@ -197,7 +197,7 @@ func TestTheWholeWay(t *testing.T) {
 		sets, err := st.Datasets.List(ctx)
 		require.NoError(t, err)
 		require.Len(t, sets, 1)
-		require.Equal(t, []any{pictures, 48, 0}, []any{sets[0].Source, sets[0].Items, sets[0].Bad})
+		require.Equal(t, []any{pictures, 48, 0}, []any{string(sets[0].Source), sets[0].Items, sets[0].Bad})
 	})
 
 	// Train on it, and watch the first samples.
