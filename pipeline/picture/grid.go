@@ -64,7 +64,10 @@ func (o GridOptions) layout(n, w, h int) (cols int, size image.Point, err error)
 	fw := float64(cols)*(float64(w)*scale+gap) + gap
 	fh := float64(rows)*(float64(h)*scale+float64(o.below())+gap) + gap
 	if fw*fh > MaxPixels {
-		return 0, size, sentence.Errorf("the grid would have %.0f × %.0f pixels, more than %d: use fewer pictures or a smaller scale", fw, fh, MaxPixels)
+		if scale > 1 {
+			return 0, size, sentence.Errorf("the grid would have %.0f × %.0f pixels, more than %d: enlarge the pictures less", fw, fh, MaxPixels)
+		}
+		return 0, size, sentence.Errorf("the grid would have %.0f × %.0f pixels, more than %d: use fewer pictures", fw, fh, MaxPixels)
 	}
 	return cols, image.Pt(int(fw), int(fh)), nil
 }

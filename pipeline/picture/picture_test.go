@@ -410,7 +410,7 @@ func TestGridRefuses(t *testing.T) {
 	_, err = Grid(ctx, FramesOf(img), GridOptions{Labels: []string{"a", "b"}})
 	require.ErrorContains(t, err, "2 labels for 1")
 	_, err = Grid(ctx, FramesOf(img), GridOptions{Scale: math.MaxInt})
-	require.ErrorContains(t, err, "smaller scale")
+	require.ErrorContains(t, err, "enlarge the pictures less")
 	_, err = Grid(ctx, FramesOf(img), GridOptions{Spacing: -1})
 	require.ErrorContains(t, err, "spacing -1")
 	boom := errors.New("boom")
